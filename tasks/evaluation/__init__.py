@@ -1,0 +1,1 @@
+"""Ranking metrics, the paired contest of champion and challenger, and the promotion rule."""

@@ -1,0 +1,1 @@
+"""Interaction logs and catalogues: reading, staging, accounting, and their Delta tables."""

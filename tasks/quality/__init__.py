@@ -1,0 +1,1 @@
+"""Data quality: a Great Expectations suite for a staged day, and which rows broke it."""

@@ -1,0 +1,1 @@
+"""The ranker: encoder, history, behaviour statistics, head, and few-shot fine-tuning."""

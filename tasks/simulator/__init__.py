@@ -1,0 +1,1 @@
+"""A news portal whose true click probabilities are known."""
