@@ -1,0 +1,197 @@
+"""Reading pipelines.yaml: variables, validation, and every error at once."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tasks.config import Always, Cadence, Config, DriftRule, Performance, Pipeline, Section
+from tasks.errors import ConfigError
+
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """SafeLoader that refuses a key written twice, where YAML would keep the last one silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} appears twice", key_node.start_mark
+                )
+            if isinstance(key, str):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
+    """Read and validate `path`; relative locations become absolute from its folder.
+
+    Args:
+        path: pipelines.yaml.
+        environ: values for `${VAR}`; the process environment by default.
+
+    Raises:
+        ConfigError: lists every error, a line each: path, value, what is allowed.
+    """
+    document = _read_yaml(path)
+    missing: list[str] = []
+    document = _substitute(document, os.environ if environ is None else environ, (), missing)
+    try:
+        config = Config.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error, document, missing)) from None
+    if missing:
+        raise ConfigError(_listed(path, missing))
+    return _anchored(config, path.resolve().parent)
+
+
+def load_pipeline(config: Config, name: str) -> Pipeline:
+    """The pipeline `name`, or a ConfigError that lists those there are."""
+    if name in config.pipelines:
+        return config.pipelines[name]
+    close = difflib.get_close_matches(name, config.pipelines, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    known = ", ".join(config.pipelines)
+    raise ConfigError(f"There is no pipeline {name!r}; pipelines.yaml has: {known}.{hint}")
+
+
+def _read_yaml(path: Path) -> object:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} does not exist. Start dayspring in the folder of pipelines.yaml, or name it "
+            "with --config."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as UTF-8 text: {error}") from None
+    try:
+        document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} must be a mapping with the keys home and pipelines.")
+    return document
+
+
+def _substitute(
+    value: object, environ: Mapping[str, str], path: tuple[str, ...], missing: list[str]
+) -> object:
+    if isinstance(value, dict):
+        return {k: _substitute(v, environ, (*path, str(k)), missing) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_substitute(v, environ, (*path, str(i)), missing) for i, v in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def resolve(match: re.Match[str]) -> str:
+        name, default = match["name"], match["default"]
+        # As in a shell, `:-` also replaces a variable that is set but empty.
+        found = environ.get(name) or default
+        if found is None:
+            missing.append(
+                f"{'.'.join(path)}: ${{{name}}} is not set; export {name}, or write "
+                f"${{{name}:-default}}"
+            )
+            return match[0]
+        return found
+
+    return _VARIABLE.sub(resolve, value)
+
+
+def _explain(path: Path, error: ValidationError, document: object, missing: list[str]) -> str:
+    # A list whose only member is wrong is then also too short: that says nothing more.
+    lines = [
+        _explain_one(dict(e)) for e in error.errors() if e["type"] != "too_short" or not e["input"]
+    ]
+    return _listed(path, [*missing, *lines])
+
+
+def _listed(path: Path, lines: list[str]) -> str:
+    count = f"{len(lines)} error" + ("s" if len(lines) > 1 else "")
+    return "\n".join([f"{path} has {count}; nothing was started:", *(f"  {x}" for x in lines)])
+
+
+def _explain_one(error: dict[str, Any]) -> str:
+    where = ".".join(_shown_path(error["loc"]))
+    kind, value = error["type"], error.get("input")
+    if kind == "extra_forbidden":
+        return f"{where}: unknown key{_allowed_keys(error['loc'])}"
+    if kind == "missing":
+        return f"{where}: is missing and has no default"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    shown = "" if isinstance(value, dict | list) or kind == "value_error" else f"{value!r}: "
+    return f"{where}: {shown}{message[:1].lower()}{message[1:]}"
+
+
+_RULES: dict[str, type[Section]] = {
+    "always": Always,
+    "cadence": Cadence,
+    "drift": DriftRule,
+    "performance": Performance,
+}
+
+
+def _shown_path(loc: tuple[Any, ...]) -> list[str]:
+    # pydantic's path names the chosen member of a union, and marks a bad key; YAML has neither.
+    return [
+        str(part)
+        for before, part in zip((None, *loc), loc, strict=False)
+        if part != "[key]" and not (isinstance(before, int) and part in _RULES)
+    ]
+
+
+def _allowed_keys(loc: tuple[Any, ...]) -> str:
+    """Name the keys allowed beside the last part of `loc`, the closest one first."""
+    model: Any = Config
+    for part in loc[:-1]:
+        model = _descend(model, part)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return ""
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    close = difflib.get_close_matches(str(loc[-1]), names, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"; {hint}allowed: {', '.join(names)}"
+
+
+def _descend(model: Any, part: Any) -> Any:
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        return fields[part].annotation if part in fields else None
+    if part in _RULES:
+        return _RULES[part]
+    arguments = [a for a in get_args(model) if a is not Ellipsis]
+    return arguments[-1] if arguments else None
+
+
+def _anchored(config: Config, folder: Path) -> Config:
+    """`config` with relative locations made absolute from `folder`."""
+
+    def anchor(location: str) -> str:
+        if "://" in location:
+            return location
+        return str(folder / Path(location).expanduser())
+
+    pipelines = {
+        name: pipeline.model_copy(
+            update={
+                "source": pipeline.source.model_copy(
+                    update={
+                        "interactions": anchor(pipeline.source.interactions),
+                        "items": anchor(pipeline.source.items),
+                    }
+                )
+            }
+        )
+        for name, pipeline in config.pipelines.items()
+    }
+    return config.model_copy(update={"home": anchor(config.home), "pipelines": pipelines})
