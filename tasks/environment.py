@@ -1,7 +1,7 @@
 """Process-wide settings of the libraries we stand on, made before any of them is imported.
 
-Telemetry off, state under one home folder, consoles quiet. Every value is a default: what the operator
-has set in the environment wins (a Prefect server's address, another logging level).
+Telemetry off, state under one home folder, consoles quiet. Every value is a default: what the
+operator has set in the environment wins (a Prefect server's address, another logging level).
 """
 
 import os

@@ -1,0 +1,238 @@
+"""The command line. Heavy imports live inside the commands, so that `--help` is instant.
+
+Exit codes: 0 done, 1 a stage failed, 2 the command or its config is wrong, 130 interrupted.
+"""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tasks.errors import ConfigError, PipelineError
+
+app = typer.Typer(
+    name="dayspring",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Keeps a language-model recommender fresh, day by day.",
+)
+config_app = typer.Typer(no_args_is_help=True, help="Look at pipelines.yaml.")
+app.add_typer(config_app, name="config")
+
+PipelineName = Annotated[str, typer.Argument(help="A pipeline of pipelines.yaml.")]
+ConfigFile = Annotated[
+    Path,
+    typer.Option("--config", envvar="DAYSPRING_CONFIG", help="The pipelines file."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
+Force = Annotated[bool, typer.Option("--force", help="Run again what is complete already.")]
+_DATE: dict[str, Any] = {"formats": ["%Y-%m-%d"], "metavar": "YYYY-MM-DD"}
+FirstDay = Annotated[datetime, typer.Option("--from", help="First day.", **_DATE)]
+LastDay = Annotated[datetime, typer.Option("--to", help="Last day, included.", **_DATE)]
+
+DEFAULT_CONFIG = Path("pipelines.yaml")
+
+
+@app.command()
+def run(
+    pipeline: PipelineName,
+    day: Annotated[datetime | None, typer.Option(help="Yesterday by default.", **_DATE)] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Adapt PIPELINE to one day; a challenger goes live only if it beats the champion."""
+    from flows.runs import run_day
+
+    record = run_day(config.resolve(), pipeline, day.date() if day else None, force=force)
+    _show([record], as_json, document=record)
+
+
+@app.command()
+def backfill(
+    pipeline: PipelineName,
+    first: FirstDay,
+    last: LastDay,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and why; run nothing.")
+    ] = False,
+    force: Force = False,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Adapt PIPELINE to a range of days, in order; complete days are skipped."""
+    from flows.runs import plan_range, run_range
+
+    if first > last:
+        raise ConfigError(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}; swap them.")
+    path, span = config.resolve(), (first.date(), last.date())
+    if dry_run:
+        plans = plan_range(path, pipeline, *span, force=force)
+        if as_json:
+            _print_json({"pipeline": pipeline, "days": [plan.to_json() for plan in plans]})
+            return
+        for plan in plans:
+            typer.echo(f"{plan.day}  {plan.action:<8}  {plan.reason}")
+        return
+    records = run_range(path, pipeline, *span, force=force)
+    _show(records, as_json, document={"pipeline": pipeline, "days": records})
+
+
+@app.command()
+def status(
+    pipeline: Annotated[str | None, typer.Argument(help="All pipelines by default.")] = None,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Show each pipeline's champion and its latest days."""
+    from flows.runs import statuses
+
+    found = statuses(config.resolve(), pipeline)
+    if as_json:
+        _print_json({"pipelines": found})
+        return
+    for one in found:
+        typer.echo(f"{one['pipeline']}: {one['words']}")
+        if one["days"]:
+            _print_table(one["days"])
+
+
+@app.command()
+def report(
+    pipeline: PipelineName,
+    day: Annotated[
+        datetime | None, typer.Argument(help="The latest day by default.", **_DATE)
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Print a day's report in words, and where its page is."""
+    from flows.runs import find_report
+
+    markdown, page = find_report(config.resolve(), pipeline, day.date() if day else None)
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console()
+    console.print(Markdown(markdown) if console.is_terminal else markdown, markup=False)
+    typer.echo(f"\n{page}")
+
+
+@app.command()
+def predict(
+    pipeline: PipelineName,
+    source: Annotated[
+        Path, typer.Option("--input", help="Candidates: .jsonl, .csv, .tsv or .parquet.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", help="Parquet, CSV or JSON lines by suffix; stdout by default."),
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Score candidates with PIPELINE's champion: click probability, and rank in the slate."""
+    from flows.runs import predict_file
+
+    rows, model = predict_file(config.resolve(), pipeline, source, output)
+    typer.echo(f"{rows:,} candidates scored by {model}", err=True)
+
+
+@app.command()
+def simulate(
+    first: FirstDay,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="How many days.")] = 7,
+    out: Annotated[
+        Path | None, typer.Option(help="The portal pipeline's place by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
+    rows: Annotated[int, typer.Option(min=100, help="Candidate rows a day.")] = 20_000,
+    shift: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KIND:DAY, such as category_mix:5; may be repeated. See docs/simulator.md."
+        ),
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Also write every row's true click probability here.")
+    ] = None,
+) -> None:
+    """Write a news portal's logs, whose true click probabilities are known."""
+    from flows.runs import simulate_portal
+
+    typer.echo(
+        simulate_portal(
+            first.date(), days, out=out, seed=seed, rows=rows, shifts=shift or [], truth=truth
+        ),
+        err=True,
+    )
+
+
+@app.command()
+def ui(
+    config: ConfigFile = DEFAULT_CONFIG,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
+) -> None:
+    """Serve the registry (MLflow) and the runs (Prefect), and say where the reports are."""
+    from flows.ui import serve
+
+    serve(config.resolve(), mlflow_port=mlflow_port, prefect_port=prefect_port)
+
+
+@config_app.command("check")
+def check_config(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Validate pipelines.yaml: all errors at once, or a line for each pipeline."""
+    from flows.runs import check
+
+    for line in check(config.resolve()):
+        typer.echo(line)
+
+
+def _show(records: list[dict[str, Any]], as_json: bool, document: Any) -> None:
+    if as_json:
+        _print_json(document)
+        return
+    _print_table(records)
+    if records:
+        typer.echo(f"report: {records[-1]['report']}\nlook:   dayspring ui")
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def _print_table(records: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+
+    from tasks.report.terminal import plain_lines, summary_table
+
+    console = Console()
+    if console.is_terminal:
+        console.print(summary_table(records))
+        return
+    for line in plain_lines(records):
+        typer.echo(line)
+
+
+def main() -> None:
+    """Run the command line; a PipelineError is a message and an exit code, never a traceback."""
+    try:
+        app()
+    except ConfigError as error:
+        _leave(str(error), 2)
+    except PipelineError as error:
+        _leave(str(error), 1)
+    except KeyboardInterrupt:
+        _leave("Interrupted. The same command continues where this one stopped.", 130)
+
+
+def _leave(message: str, code: int) -> None:
+    typer.echo(f"dayspring: {message}", err=True)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""Fine-tuning, a flow of its own so that a worker elsewhere, with a GPU, can run it."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from tasks.references import Challenger, Published
+from tasks.register import register
+from tasks.train import train
+from tasks.workspace import open_workspace
+
+
+@flow(name="finetune", flow_run_name="{pipeline}-{published.day}", persist_result=True)
+def finetune(pipeline: str, config_file: Path, published: Published) -> Challenger:
+    """Train a challenger on the days up to `published` and register it."""
+    workspace = open_workspace(config_file, pipeline)
+    trained = train(workspace, published)
+    return register(workspace, published, trained)

@@ -1,0 +1,124 @@
+"""What stages hand to each other: small, typed, JSON-able facts and versions, never rows or models.
+
+The journal keeps each of them as evidence, so a run that was killed finds its own results again.
+"""
+
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Reference(BaseModel):
+    """A stage's result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: float = 0.0
+    """Wall-clock seconds the stage took when it did the work; a repeat reads the result back."""
+
+
+class Staged(Reference):
+    """A day's rows, read and sorted out, not yet published."""
+
+    day: date
+    folder: str
+    revision_digest: str
+    rows_read: int
+
+
+class Validated(Reference):
+    """What the expectations found; it exists only if no critical one failed."""
+
+    results: list[dict[str, Any]]
+    passed: bool
+
+
+class Published(Reference):
+    """One revision of a day in the lake; the versions of the tables as of its commit."""
+
+    day: date
+    revision: int
+    attempt: int
+    rows_read: int
+    published: int
+    quarantined: int
+    duplicates: int
+    late: int
+    quarantine_reasons: dict[str, int]
+    interactions: int
+    items: int
+    item_hours: int
+
+    def key(self, step: str) -> str:
+        """The journal's key of `step`: the same for every repeat of this run of this revision."""
+        return f"{self.day}/r{self.revision}/a{self.attempt}/{step}"
+
+
+class ChampionRecord(Reference):
+    """How the model that was live would have ranked the day, before anything trained on it."""
+
+    champion: str
+    """`v3`, or `zero-shot` before there is a champion."""
+    version: str | None
+    champion_metrics: dict[str, Any] | None
+    """None when the day ranks nothing: no impression with both a click and a skip."""
+    zero_shot_metrics: dict[str, Any] | None
+    overtaken_by: str | None
+    """The champion, if it has learned from this day or later: the day is then only published."""
+
+
+class DriftFound(Reference):
+    """What moved against the champion's training window."""
+
+    report: dict[str, Any] | None
+    """None on the first day, which has nothing to be compared with."""
+
+
+class Trigger(Reference):
+    """Whether to retrain, and why or why not."""
+
+    retrain: bool
+    reasons: list[str]
+
+
+class Trained(Reference):
+    """A challenger on this machine's disk, not yet in the registry."""
+
+    folder: str
+    trained_from: datetime
+    trained_through: datetime
+    """Time of the newest row seen in training or early stopping."""
+    holdout_from: datetime
+    """Time of the first row on which it may be judged."""
+    summary: dict[str, Any]
+    """Shots, rows, epochs, and which state was kept."""
+
+
+class Challenger(Reference):
+    """A registered model version that wants to be champion."""
+
+    version: str
+    run_id: str
+    trained_from: datetime
+    trained_through: datetime
+    holdout_from: datetime
+    summary: dict[str, Any]
+
+
+class ContestHeld(Reference):
+    """Champion against challenger on impressions neither has seen."""
+
+    compared_with: str | None
+    """The champion's version; None is the zero-shot model."""
+    decision: str
+    reason: str
+    contest: dict[str, Any]
+
+
+class Verdict(Reference):
+    """What became of the challenger."""
+
+    decision: str
+    reason: str
+    model_version: str | None

@@ -1,0 +1,48 @@
+"""What every stage has in common: a Prefect task with retries, a clock, and a line in the log."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.errors import PipelineError
+
+logger = logging.getLogger("dayspring")
+
+Stage = TypeVar("Stage", bound=Callable[..., Any])
+
+
+def _worth_repeating(_task: Any, _run: Any, state: Any) -> bool:
+    """A broken contract stays broken; anything else (a network, a full queue) may pass."""
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, PipelineError)
+
+
+def stage(function: Stage) -> Stage:
+    """Make `function` a Prefect task that is safe to run twice and says when it starts.
+
+    Results are references, which the journal keeps; Prefect's cache would be a second truth.
+    """
+    return task(
+        name=function.__name__,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=2,
+        retry_delay_seconds=[2, 10],
+        retry_condition_fn=_worth_repeating,
+    )(function)
+
+
+class Clock:
+    """Seconds since it was made; a stage reports them with its result."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Elapsed wall-clock seconds, to the millisecond."""
+        return round(time.perf_counter() - self._start, 3)

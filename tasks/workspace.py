@@ -1,0 +1,80 @@
+"""One pipeline's config and the places its state lives in: what every stage is handed."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.config import Pipeline
+from tasks.config_file import load_config, load_pipeline
+
+if TYPE_CHECKING:
+    from tasks.interactions.lake import Lake
+    from tasks.registry.journal import Journal
+    from tasks.registry.registry import Registry
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A pipeline by name, its config, and its folders under `home`.
+
+    Stages pass this and versions to each other, never a frame or a model.
+    """
+
+    name: str
+    config: Pipeline
+    home: Path
+
+    @cached_property
+    def lake(self) -> "Lake":
+        """The pipeline's Delta tables."""
+        from tasks.interactions.lake import Lake
+
+        return Lake(str(self.home / "lake" / self.name))
+
+    @cached_property
+    def journal(self) -> "Journal":
+        """What happened to the pipeline, and when."""
+        from tasks.registry.journal import Journal
+
+        return Journal(self.lake.uri("journal"), self.name)
+
+    @cached_property
+    def registry(self) -> "Registry":
+        """The pipeline's model versions in MLflow."""
+        from tasks.registry.registry import Registry
+
+        return Registry(self.tracking_uri, self.home / "mlartifacts", self.name)
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's database under home."""
+        return f"sqlite:///{self.home / 'mlflow.db'}"
+
+    @property
+    def staging(self) -> Path:
+        """Rows read but not yet published."""
+        return self.home / "staging" / self.name
+
+    @property
+    def embeddings(self) -> Path:
+        """Item embeddings by content hash, shared by all pipelines."""
+        return self.home / "embeddings"
+
+    @property
+    def scratch(self) -> Path:
+        """Challengers before they are registered."""
+        return self.home / "scratch" / self.name
+
+    @property
+    def reports(self) -> Path:
+        """The daily pages."""
+        return self.home / "reports" / self.name
+
+
+def open_workspace(config_file: Path, pipeline: str) -> Workspace:
+    """The workspace of `pipeline` in `config_file`; its home folder is made."""
+    config = load_config(config_file)
+    home = Path(config.home)
+    home.mkdir(parents=True, exist_ok=True)
+    return Workspace(pipeline, load_pipeline(config, pipeline), home)
