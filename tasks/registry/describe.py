@@ -1,0 +1,85 @@
+"""The page that an operator reads on a model version in MLflow's own UI, as markdown."""
+
+import re
+from collections.abc import Mapping
+
+from tasks.registry.version import (
+    CODE_VERSION,
+    DATA_VERSIONS,
+    DIGEST,
+    EVIDENCE,
+    FINGERPRINT,
+    INTERVAL,
+    LIVE_SINCE,
+    REASON,
+    REVIEW,
+    TRAINED_THROUGH,
+    TRIGGER,
+    VERDICT,
+)
+
+_ORIGIN = {
+    TRAINED_THROUGH: "Trained on rows through",
+    TRIGGER: "Trained because",
+    DATA_VERSIONS: "Table versions",
+    CODE_VERSION: "Code version",
+    FINGERPRINT: "Fingerprint",
+    DIGEST: "SHA-256 of its files",
+}
+_SHOWN_ABOVE = {VERDICT, REASON, INTERVAL, EVIDENCE, REVIEW, LIVE_SINCE}
+
+
+def describe(name: str, tags: Mapping[str, str], figures: Mapping[str, object]) -> str:
+    """The review page: verdict first, then the contest's figures, where it comes from, how to load it.
+
+    Args:
+        name: registered model.
+        tags: all tags of the version.
+        figures: scalars of the contest, in the order to show them; empty before there was one.
+    """
+    lines = [
+        f"**{_plain(tags.get(VERDICT, 'not judged')).capitalize()}.** {_plain(tags.get(REASON, ''))}"
+    ]
+    if INTERVAL in tags:
+        lines += ["", f"Gain over the champion: {_plain(tags[INTERVAL])}"]
+    if LIVE_SINCE in tags:
+        lines += ["", f"Live since {_plain(tags[LIVE_SINCE])}"]
+    lines += ["", f"Review: {_plain(tags.get(REVIEW, 'not reviewed'))}"]
+    lines += _table("Contest", {key.replace("_", " "): value for key, value in figures.items()})
+    others = {key.replace("_", " "): value for key, value in tags.items() if key not in _ORIGIN}
+    for key in _SHOWN_ABOVE:
+        others.pop(key.replace("_", " "), None)
+    origin = {label: tags[key] for key, label in _ORIGIN.items() if key in tags}
+    lines += _table("Origin", origin | others)
+    lines += ["", f"Load the champion: `mlflow.pyfunc.load_model('models:/{name}@champion')`"]
+    return "\n".join(lines)
+
+
+def interval(figures: Mapping[str, object]) -> str | None:
+    """The gain with its interval in words, where the figures hold one."""
+    match figures:
+        case {
+            "gain": float() | int() as gain,
+            "low": float() | int() as low,
+            "high": float() | int() as high,
+        }:
+            confidence = figures.get("confidence")
+            at = f" at {100 * confidence:g} % confidence" if isinstance(confidence, float) else ""
+            return f"{gain:+.4f} [{low:+.4f}, {high:+.4f}]{at}"
+    return None
+
+
+def _table(title: str, rows: Mapping[str, object]) -> list[str]:
+    if not rows:
+        return []
+    body = [f"| {_plain(key)} | {_plain(_number(value))} |" for key, value in rows.items()]
+    return ["", f"### {title}", "", "| | |", "|---|---|", *body]
+
+
+def _number(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _plain(text: str) -> str:
+    """Text that markdown shows as it is: item titles and reasons come from outside."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split()))

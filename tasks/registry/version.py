@@ -1,0 +1,124 @@
+"""What a model version is to the rest of Dayspring, and the tags that carry its story."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tasks.errors import RegistryError
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+
+CHAMPION = "champion"
+"""Alias of the version that is live."""
+
+CHALLENGER = "challenger"
+"""Alias of the newest version that is not live."""
+
+FINGERPRINT = "fingerprint"
+"""Tag: what the version was made from; one fingerprint is one version."""
+
+DIGEST = "sha256"
+"""Tag: SHA-256 over the version's files, as registered."""
+
+VERDICT = "verdict"
+"""Tag: not judged | promote | keep | not enough evidence."""
+
+REASON = "reason"
+"""Tag: the verdict's reason in one sentence."""
+
+INTERVAL = "interval"
+"""Tag: the gain over the champion with its confidence interval, in words."""
+
+EVIDENCE = "evidence"
+"""Tag: the figures that the verdict rests on, a JSON object."""
+
+REVIEW = "review"
+"""Tag: not reviewed | approved | rejected; a person's state, beside the gate's verdict."""
+
+LIVE_SINCE = "live_since"
+"""Tag: when the alias `champion` moved here, ISO 8601 in UTC."""
+
+TRAINED_THROUGH = "trained_through"
+"""Tag: time of the newest row the model was trained on, ISO 8601."""
+
+DATA_VERSIONS = "data_versions"
+"""Tag: versions of the tables that the model was trained on, a JSON object."""
+
+TRIGGER = "trigger"
+"""Tag: why a model was trained at all."""
+
+CODE_VERSION = "code_version"
+"""Tag: version of Dayspring that trained the model."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One complete version of a pipeline's registered model."""
+
+    name: str
+    """Registered model, `dayspring.<pipeline>`."""
+    version: str
+    """MLflow's number of the version, as text: "3"."""
+    run_id: str
+    fingerprint: str
+    source: str
+    """Location of the version's files."""
+    created_at: datetime
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def uri(self) -> str:
+        """What `mlflow.pyfunc.load_model` takes."""
+        return f"models:/{self.name}/{self.version}"
+
+    @property
+    def trained_through(self) -> datetime | None:
+        """Time of the newest row it was trained on, where the tag says."""
+        return _time(self.tags.get(TRAINED_THROUGH))
+
+    @property
+    def live_since(self) -> datetime | None:
+        """When it last became champion; None for a version that never was."""
+        return _time(self.tags.get(LIVE_SINCE))
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Whether the alias stands where it was asked to stand, and why."""
+
+    moved: bool
+    """True also for a repeat: the challenger is the champion now."""
+    reason: str
+    live_since: datetime | None
+    """When the challenger became champion; None if it did not."""
+
+
+def from_mlflow(found: "MlflowVersion") -> ModelVersion:
+    """Read MLflow's record of a version.
+
+    Raises:
+        RegistryError: the version was not registered by Dayspring.
+    """
+    tags = dict(found.tags)
+    if FINGERPRINT not in tags or DIGEST not in tags:
+        raise RegistryError(
+            f"Version {found.version} of {found.name} has no {FINGERPRINT} and {DIGEST} tags: it was not "
+            "registered by Dayspring. Point the alias at a version that was."
+        )
+    return ModelVersion(
+        name=found.name,
+        version=str(found.version),
+        run_id=found.run_id,
+        fingerprint=tags[FINGERPRINT],
+        source=found.source,
+        created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        description=found.description or "",
+        tags=tags,
+    )
+
+
+def _time(written: str | None) -> datetime | None:
+    return datetime.fromisoformat(written) if written else None
