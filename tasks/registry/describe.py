@@ -30,16 +30,15 @@ _SHOWN_ABOVE = {VERDICT, REASON, INTERVAL, EVIDENCE, REVIEW, LIVE_SINCE}
 
 
 def describe(name: str, tags: Mapping[str, str], figures: Mapping[str, object]) -> str:
-    """The review page: verdict first, then the contest's figures, where it comes from, how to load it.
+    """The review page: the verdict first, then its figures, its origin, and how to load it.
 
     Args:
         name: registered model.
         tags: all tags of the version.
         figures: scalars of the contest, in the order to show them; empty before there was one.
     """
-    lines = [
-        f"**{_plain(tags.get(VERDICT, 'not judged')).capitalize()}.** {_plain(tags.get(REASON, ''))}"
-    ]
+    verdict = _plain(tags.get(VERDICT, "not judged")).capitalize()
+    lines = [f"**{verdict}.** {_plain(tags.get(REASON, ''))}".rstrip()]
     if INTERVAL in tags:
         lines += ["", f"Gain over the champion: {_plain(tags[INTERVAL])}"]
     if LIVE_SINCE in tags:

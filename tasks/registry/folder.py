@@ -41,7 +41,7 @@ _WRITTEN_AT_LOAD = "registered_model_meta"
 def wrap(ranker: Path, into: Path, *, loader_module: str, model_id: str, run_id: str) -> Path:
     """Write an MLflow model folder around the files of `ranker`: signature, example, requirements.
 
-    Nothing is pickled, inferred or fetched: `loader_module._load_pyfunc(<folder>/data/ranker)` loads it.
+    Nothing is pickled, inferred or fetched: `loader_module._load_pyfunc` loads data/ranker.
 
     Args:
         ranker: the folder that the recommender saved.
@@ -164,7 +164,7 @@ def _refuse_heavy(folder: Path) -> None:
     if total >= MAX_BYTES:
         heaviest = max(sizes, key=lambda file: sizes[file])
         raise RegistryError(
-            f"The version would take {total:,} bytes, and the limit is {MAX_BYTES:,}; its largest file is "
-            f"{heaviest.relative_to(folder)} with {sizes[heaviest]:,}. Save the adapter and the head only, "
-            "and the base model by name and checksum."
+            f"The version would take {total:,} bytes, and has to stay under {MAX_BYTES:,}. "
+            f"Its largest file is {heaviest.relative_to(folder)} with {sizes[heaviest]:,}: "
+            "save the adapter and the head only, and the base model by name and checksum."
         )

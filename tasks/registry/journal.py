@@ -7,7 +7,7 @@ its run is killed and repeated, and whoever else records it at the same moment.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -34,13 +34,19 @@ JOURNAL = pa.schema(
 """One row: one event of a day or of the registry. `evidence` is a JSON object."""
 
 LIVE_SINCE = "live_since"
-"""Evidence key: when the alias moved (ISO 8601). A repeat after a kill records the move later than it was."""
+"""Evidence key: when the alias moved, ISO 8601. After a kill, a move is recorded later."""
 
 MOVES = ("promoted", "rolled_back")
 """Events after which `model_version` is live; null means the zero-shot model."""
 
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+
 FILES_BEFORE_COMPACTION = 64
 """One commit leaves one small file; a read costs about 0.5 ms a file, a compaction 50 ms."""
+
+
+KEPT_FOR_READERS_HOURS = 168
+"""Merged files and old log entries stay this long, for readers that still hold an old version."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +80,12 @@ class Entry:
 
     @property
     def evidence(self) -> dict[str, Any]:
-        """What the decision rested on, parsed on each access: a year of entries is read unparsed."""
+        """What the decision rested on; parsed on each access, so a year is read unparsed."""
         return json.loads(self.evidence_json)
 
     @property
     def effective_at(self) -> datetime:
-        """When the event took effect: the moment the alias moved where that is known, else its recording."""
+        """When the event took effect: when the alias moved, where that is known."""
         since = self.evidence.get(LIVE_SINCE)
         return datetime.fromisoformat(since) if since else self.recorded_at
 
@@ -97,13 +103,15 @@ class Journal:
     def __init__(self, root: str, pipeline: str) -> None:
         self.uri = f"{str(root).rstrip('/')}/journal"
         self.pipeline = pipeline
-        self._cached: tuple[int, dict[str, Entry]] = (-1, {})
+        self._table: DeltaTable | None = None
+        self._version = -1
+        self._entries: dict[str, Entry] = {}
 
     def once(self, key: str, event: str, compute: Callable[[], Outcome]) -> Entry:
         """The entry of `key`: the recorded one, else `compute` is run and its outcome recorded.
 
-        `compute` runs outside any lock, so it has to be safe to run twice: after a kill it runs again,
-        and of two writers at once both run it, one records, and both get the recorded entry.
+        `compute` runs outside any lock, so it has to be safe to run twice: after a kill it runs
+        again, and of two writers at once both run it, one records, and both get that entry.
 
         Raises:
             RegistryError: the key is already recorded as another event, the evidence is not strict
@@ -114,8 +122,8 @@ class Journal:
             recorded = self._append(key, event, compute())
         if recorded.event != event:
             raise RegistryError(
-                f"Journal key {key!r} is recorded as {recorded.event!r}, not {event!r}: a key names one "
-                "event. Give this event a key of its own."
+                f"Journal key {key!r} is recorded as {recorded.event!r}, not {event!r}: a key names "
+                "one event. Give this event a key of its own."
             )
         return recorded
 
@@ -150,106 +158,110 @@ class Journal:
 
     def _append(self, key: str, event: str, outcome: Outcome) -> Entry:
         evidence = strict_json(outcome.evidence)
-        table = self._open() or self._create()
-        # Never behind the last entry, so that the order of times is the order of commits.
-        newest = max((entry.recorded_at for entry in self._load().values()), default=None)
-        now = datetime.now(UTC)
-        recorded_at = now if newest is None else max(now, newest + timedelta(microseconds=1))
-        row = {
-            "key": key,
-            "recorded_at": recorded_at,
-            "pipeline": self.pipeline,
-            "day": outcome.day,
-            "event": event,
-            "actor": outcome.actor,
-            "reason": outcome.reason,
-            "model_version": outcome.model_version,
-            "evidence": evidence,
-        }
-        if table.transaction_version(key) is None:
-            self._commit(table, row)
-        recorded = self.find(key)
-        if recorded is None:
+        entries = self._load()
+        table = self._table or self._create()
+        if key not in entries and table.transaction_version(key) is not None:
             raise RegistryError(
-                f"Journal {self.uri} committed key {key!r} but holds no such row: rows were deleted. "
+                f"Journal {self.uri} committed key {key!r} but has no such row: rows were deleted. "
                 "Restore the table to a version that still has them (DeltaTable.restore)."
             )
-        return recorded
+        # Never behind the last entry, so that the order of times is the order of commits.
+        newest = next(reversed(entries.values())).recorded_at if entries else _EARLIEST
+        entry = Entry(
+            key=key,
+            recorded_at=max(datetime.now(UTC), newest + timedelta(microseconds=1)),
+            pipeline=self.pipeline,
+            day=outcome.day,
+            event=event,
+            actor=outcome.actor,
+            reason=outcome.reason,
+            model_version=outcome.model_version,
+            evidence_json=evidence,
+        )
+        return entries.get(key) or self._commit(table, entry)
 
-    def _commit(self, table: DeltaTable, row: dict[str, object]) -> None:
-        once = CommitProperties(app_transactions=[Transaction(str(row["key"]), 1)])
+    def _commit(self, table: DeltaTable, entry: Entry) -> Entry:
+        """Commit `entry`, or find the one that another writer committed under its key first."""
+        read_at = table.version()
+        columns = [[value] for value in astuple(entry)]
+        row = pa.Table.from_arrays(
+            [pa.array(c, f.type) for c, f in zip(columns, JOURNAL, strict=True)], schema=JOURNAL
+        )
+        properties = CommitProperties(app_transactions=[Transaction(entry.key, 1)])
         try:
-            write_deltalake(
-                table,
-                pa.Table.from_pylist([row], schema=JOURNAL),
-                mode="append",
-                commit_properties=once,
-            )
+            write_deltalake(table, row, mode="append", commit_properties=properties)
         except CommitFailedError:
-            # Another writer recorded this key first. If it was something else, no row will be found.
-            if self.find(str(row["key"])) is None:
+            recorded = self.find(entry.key)
+            if recorded is None:
                 raise RegistryError(
-                    f"Journal {self.uri} could not record {row['key']!r}: other writers committed "
+                    f"Journal {self.uri} could not record {entry.key!r}: other writers committed "
                     "faster each time. Repeat the run."
                 ) from None
+            return recorded
         except (DeltaError, OSError) as error:
             raise self._unusable(error) from error
-        self._compact()
+        if table.version() == read_at + 1 == self._version + 1:
+            # Nobody else committed, so what was read stays right: a day records without re-reading.
+            self._entries = {**self._entries, entry.key: entry}
+            self._version = table.version()
+        self._compact(table)
+        return entry
 
-    def _compact(self) -> None:
-        """Merge the small files once there are many; transactions stay in the log, so keys stay taken."""
+    def _compact(self, table: DeltaTable) -> None:
+        """Merge the small files once there are many; keys stay taken, by the log's transactions."""
         try:
-            table = DeltaTable(self.uri)
             if len(table.file_uris()) >= FILES_BEFORE_COMPACTION:
                 table.optimize.compact()
+                table.vacuum(retention_hours=KEPT_FOR_READERS_HOURS, dry_run=False)
         except CommitFailedError:
             return  # another writer compacted at the same moment
 
     def _create(self) -> DeltaTable:
+        configuration = {
+            "delta.checkpointInterval": str(FILES_BEFORE_COMPACTION),
+            # The journal's history is its rows; old log files are dropped after a checkpoint.
+            "delta.logRetentionDuration": f"interval {KEPT_FOR_READERS_HOURS} hours",
+        }
         try:
-            # Old log files are dropped after a checkpoint: the journal's history is its rows.
-            return DeltaTable.create(
-                self.uri,
-                JOURNAL,
-                mode="ignore",
-                configuration={
-                    "delta.checkpointInterval": str(FILES_BEFORE_COMPACTION),
-                    "delta.logRetentionDuration": "interval 7 days",
-                },
-            )
+            DeltaTable.create(self.uri, JOURNAL, mode="ignore", configuration=configuration)
         except (DeltaError, OSError) as error:
-            # Two creators at once: the loser finds the winner's table.
-            table = self._open()
-            if table is None:
+            # Of two creators at once the slower finds the other's table.
+            if self._refresh() is None:
                 raise self._unusable(error) from error
-            return table
+        self._load()
+        return self._table or DeltaTable(self.uri)
 
-    def _open(self) -> DeltaTable | None:
+    def _refresh(self) -> DeltaTable | None:
+        """The table at its newest version; None before the first entry."""
         try:
-            return DeltaTable(self.uri)
+            if self._table is None:
+                self._table = DeltaTable(self.uri)
+            else:
+                self._table.update_incremental()
         except TableNotFoundError:
-            return None
+            self._table = None
         except (DeltaError, OSError) as error:
             raise self._unusable(error) from error
+        return self._table
 
     def _load(self) -> dict[str, Entry]:
         """Entries by key, oldest first."""
-        table = self._open()
+        table = self._refresh()
         if table is None:
             return {}
-        version, entries = self._cached
-        if table.version() != version:
+        if table.version() != self._version:
             try:
                 rows = table.to_pyarrow_table().sort_by("recorded_at")
             except (DeltaError, OSError, pa.ArrowException) as error:
                 raise self._unusable(error) from error
             columns = rows.select(JOURNAL.names).to_pydict().values()
-            entries = {row[0]: Entry(*row) for row in zip(*columns, strict=True)}
-            self._cached = (table.version(), entries)
-        return entries
+            self._entries = {row[0]: Entry(*row) for row in zip(*columns, strict=True)}
+            self._version = table.version()
+        return self._entries
 
     def _unusable(self, error: Exception) -> RegistryError:
+        self._table = None
         return RegistryError(
-            f"Journal {self.uri} cannot be used: {str(error).splitlines()[0]}. "
-            "Check that the location can be reached and written; restore it from a backup if it is damaged."
+            f"Journal {self.uri} cannot be used: {str(error).splitlines()[0]}. Check that the "
+            "location can be reached and written; restore it from a backup if it is damaged."
         )

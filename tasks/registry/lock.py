@@ -1,4 +1,4 @@
-"""A lock that ends with the process that holds it, so that a killed run never blocks the next one."""
+"""A lock that ends with the process that holds it: a killed run never blocks the next one."""
 
 import fcntl
 import os
@@ -16,11 +16,11 @@ POLL_SECONDS = 0.02
 def held(path: Path, *, timeout_seconds: float = 60.0) -> Iterator[None]:
     """Hold the lock file at `path`: one holder among all threads and processes that open it.
 
-    The kernel drops the lock when its holder dies, however it dies. The file stays: removing it would
-    let two holders lock two different files of one name.
+    The kernel drops the lock when its holder dies, however it dies. The file stays: removing it
+    would let two holders lock two different files of one name.
 
     Raises:
-        RegistryError: somebody else held it for all of `timeout_seconds`; the message names the process.
+        RegistryError: another held it for all of `timeout_seconds`; the message names the process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -30,7 +30,7 @@ def held(path: Path, *, timeout_seconds: float = 60.0) -> Iterator[None]:
         os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
         yield
     finally:
-        # Unlock by name, not only by closing: a forked child may still hold a copy of the descriptor.
+        # Closing is not enough: a forked child may still hold a copy of the descriptor.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)

@@ -1,7 +1,7 @@
 """The steps that make one model version; each finds what an earlier, killed attempt left behind.
 
-The caller holds the pipeline's lock. A run is found by its fingerprint and a logged model by its run, so
-a repeat continues both; files are written again, which changes nothing where they are the same.
+The caller holds the pipeline's lock. A run is found by its fingerprint and a logged model by its
+run, so a repeat continues both; writing the same files again changes nothing.
 """
 
 import time
@@ -158,5 +158,5 @@ def _registered_model(client: "MlflowClient", name: str) -> None:
             raise
         client.create_registered_model(
             name,
-            description="Alias `champion` is live. Each version's page says why it was promoted or kept.",
+            description="`champion` is live; each version's page says why it is or is not.",
         )

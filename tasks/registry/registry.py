@@ -1,7 +1,7 @@
 """Model versions of one pipeline in MLflow: registered once, promoted once, read by alias.
 
-Every method may be killed anywhere and repeated. A version is created last, with all its tags in one
-transaction, so what MLflow lists as a version is complete; an alias moves after all tags are set.
+Every method may be killed anywhere and repeated. A version is created last, with all its tags in
+one transaction, so what MLflow lists as a version is complete; an alias moves after all tags.
 """
 
 import re
@@ -93,8 +93,8 @@ class Registry:
     ) -> ModelVersion:
         """The version of `fingerprint`, made from the folder `ranker` if there is none yet.
 
-        A run that was killed half-way is resumed under its own run id. The version becomes the alias
-        `challenger` unless a newer one has it or it is live already.
+        A run that was killed half-way is resumed under its own run id. The version becomes
+        `challenger` unless that alias or `champion` stands on it or on a newer one.
 
         Args:
             ranker: folder of adapter, head and config; copied, never pickled.
@@ -145,8 +145,8 @@ class Registry:
     def download(self, version: str) -> Path:
         """A local folder with the version's ranker, as it was registered.
 
-        Files that are local already are not copied; others lie in a temporary folder as long as this
-        object lives. The bytes are compared with the checksum taken at registration.
+        Files that are local already are not copied; others lie in a temporary folder as long as
+        this object lives. The bytes are compared with the checksum taken at registration.
 
         Raises:
             RegistryError: files are missing or were altered.
@@ -163,9 +163,9 @@ class Registry:
         actual = folders.digest(local)
         if actual != found.tags[DIGEST]:
             raise RegistryError(
-                f"The files of {found.uri} at {local} have SHA-256 {actual[:12]}…, registered were "
-                f"{found.tags[DIGEST][:12]}…: they were altered. Restore the artifacts from a backup, or "
-                "promote another version."
+                f"The files of {found.uri} at {local} were altered: their SHA-256 is "
+                f"{actual[:12]}…, and {found.tags[DIGEST][:12]}… was registered. "
+                "Restore the artifacts from a backup, or promote another version."
             )
         return local / folders.RANKER
 
@@ -176,7 +176,7 @@ class Registry:
         files: Mapping[str, bytes] | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> None:
-        """Add what became known after registration: the contest's metrics, its plots, the day's report.
+        """Add what became known after registration: the contest's metrics, plots, a report.
 
         A repeat replaces files of the same name and logs only metrics whose value is another.
         """
@@ -195,12 +195,12 @@ class Registry:
     ) -> Promotion:
         """Make `challenger` the champion if the champion is still the version it was compared with.
 
-        The champion is read again inside the lock, and the alias moves there. A repeat of a promotion
-        that went through succeeds and changes nothing.
+        The champion is read again inside the lock, and the alias moves there. A repeat of a
+        promotion that went through succeeds and changes nothing.
 
         Args:
             challenger: number of the version that won.
-            compared_with: number of the champion it won against; None if that was the zero-shot model.
+            compared_with: number of the champion it beat; None if that was the zero-shot model.
             reason: one sentence for the operator.
             evidence: the contest's figures, in JSON types; its scalars are shown for review.
         """
@@ -250,8 +250,8 @@ class Registry:
         database = sqlite_path(self.tracking_uri)
         if self._locks is None and database is None:
             raise RegistryError(
-                f"{self.tracking_uri} has no file to lock beside it. Name a folder for locks that is shared "
-                "by everyone who promotes."
+                f"{self.tracking_uri} has no file to lock beside it. "
+                "Name a folder for locks (`locks`) that is shared by everyone who promotes."
             )
         folder = self._locks or database.parent  # type: ignore[union-attr]
         with self._reading(action), held(folder / f"{self.name}.lock"):
@@ -326,8 +326,8 @@ def _overtaken(challenger: str, compared_with: str | None, live: ModelVersion | 
         return f"Version {challenger} was compared with {rival}, but no version is live any more."
     when = f" since {live.live_since.isoformat(timespec='seconds')}" if live.live_since else ""
     return (
-        f"Version {challenger} was compared with {rival}, but version {live.version} is live{when}: "
-        "it won meanwhile."
+        f"Version {challenger} was compared with {rival}, "
+        f"but version {live.version} won meanwhile and is live{when}."
     )
 
 

@@ -56,7 +56,7 @@ def open_client(tracking_uri: str) -> "MlflowClient":
 
 @contextmanager
 def explained(action: str, tracking_uri: str) -> Iterator[None]:
-    """Turn what MLflow, its database or its server raise into one RegistryError with the next step."""
+    """Turn what MLflow, its database or its server raise into a RegistryError."""
     try:
         yield
     except Exception as error:
@@ -78,8 +78,8 @@ def _next_step(tracking_uri: str, cause: str) -> str:
     if "locked" in cause:
         return f"Another process keeps {path} locked: stop it, then repeat this run."
     return (
-        f"Check that {path} and the artifacts beside it can be read and written and that the disk is not "
-        "full; if the file is damaged, restore it from a backup."
+        f"Check that {path} and the artifacts beside it can be read and written and that the disk "
+        "is not full; if the file is damaged, restore it from a backup."
     )
 
 
@@ -106,7 +106,7 @@ def _prepare_sqlite(path: Path) -> None:
 
 
 def _create_sqlite(path: Path) -> None:
-    """Migrate under another name and rename, so that a killed first run leaves no half-made tables."""
+    """Migrate under another name, then rename: a killed first run leaves no half-made tables."""
     draft = path.with_name(f"{path.name}.draft")
     draft.unlink(missing_ok=True)
     with explained(f"Creating the registry database {path}", f"{SQLITE}{path}"):

@@ -105,8 +105,8 @@ def from_mlflow(found: "MlflowVersion") -> ModelVersion:
     tags = dict(found.tags)
     if FINGERPRINT not in tags or DIGEST not in tags:
         raise RegistryError(
-            f"Version {found.version} of {found.name} has no {FINGERPRINT} and {DIGEST} tags: it was not "
-            "registered by Dayspring. Point the alias at a version that was."
+            f"Version {found.version} of {found.name} has no tags {FINGERPRINT} and {DIGEST}: "
+            "it was not registered by Dayspring. Point the alias at a version that was."
         )
     return ModelVersion(
         name=found.name,

@@ -1,4 +1,4 @@
-"""A ranker small enough for tests: the click probability is a title's length times one stored weight."""
+"""A ranker for tests: a click probability is the title's length times one stored weight."""
 
 import json
 from pathlib import Path
