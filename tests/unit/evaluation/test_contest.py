@@ -90,35 +90,45 @@ def test_more_slates_of_the_same_users_are_not_more_users():
     assert often.high == pytest.approx(once.high)
 
 
-def covers(rng, num_users, draw_gains, true_gain):
-    slates_by_user = np.minimum(rng.geometric(0.6, num_users), 8)
-    user = np.repeat(np.arange(num_users), slates_by_user)
-    taste = rng.normal(0, 0.05, num_users)[user]
-    gain_by_user = np.bincount(user, draw_gains(rng, len(user)) + taste)
-    low, high = studentised_interval(
-        gain_by_user,
-        slates_by_user.astype(float),
-        confidence=0.9,
-        resamples=300,
-        seed=int(rng.integers(1 << 31)),
-    )
-    return low <= true_gain <= high
+def simulate_intervals(draw_gains, num_users, num_intervals=600):
+    """(num_intervals, 2) ends of 90 % intervals over users with up to eight slates each."""
+    rng = np.random.default_rng(11)
+    intervals = []
+    for seed in range(num_intervals):
+        slates_by_user = np.minimum(rng.geometric(0.6, num_users), 8)
+        user = np.repeat(np.arange(num_users), slates_by_user)
+        taste = rng.normal(0, 0.03, num_users)[user]
+        gain_by_user = np.bincount(user, draw_gains(rng, len(user)) + taste)
+        slates = slates_by_user.astype(float)
+        intervals.append(
+            studentised_interval(gain_by_user, slates, confidence=0.9, resamples=300, seed=seed)
+        )
+    return np.array(intervals)
+
+
+def even_gains(rng, size):
+    return rng.normal(0.02, 0.15, size)
+
+
+def rare_gains(rng, size):
+    """One slate in twenty carries the gain, as when one new topic is what was learned."""
+    return (rng.random(size) < 0.05) * rng.exponential(0.4, size)
 
 
 @pytest.mark.parametrize(
-    ("draw_gains", "true_gain"),
-    [
-        (lambda rng, size: rng.normal(0.01, 0.15, size), 0.01),
-        # few slates carry the gain, as when one new topic is what the challenger has learned
-        (lambda rng, size: (rng.random(size) < 0.05) * rng.exponential(0.4, size), 0.02),
-    ],
-    ids=["even", "skewed"],
+    ("draw_gains", "num_users"), [(even_gains, 40), (even_gains, 250), (rare_gains, 250)]
 )
-def test_ninety_of_a_hundred_intervals_hold_the_true_gain(draw_gains, true_gain):
-    rng = np.random.default_rng(11)
-    hits = [covers(rng, 80, draw_gains, true_gain) for _ in range(600)]
+def test_ninety_of_a_hundred_intervals_hold_the_true_gain(draw_gains, num_users):
+    low, high = simulate_intervals(draw_gains, num_users).T
     # three standard deviations of a share of 600 are 0.037
-    assert np.mean(hits) == pytest.approx(0.9, abs=0.04)
+    assert np.mean((low <= 0.02) & (high >= 0.02)) == pytest.approx(0.9, abs=0.04)
+
+
+@pytest.mark.parametrize("draw_gains", [even_gains, rare_gains])
+def test_a_lower_end_above_the_true_gain_is_as_rare_as_promised_even_with_few_users(draw_gains):
+    low = simulate_intervals(draw_gains, num_users=40)[:, 0]
+    # promised 5 %; three standard deviations are 2.7 %
+    assert np.mean(low > 0.02) <= 0.077
 
 
 def test_where_one_user_alone_makes_the_difference_the_interval_says_so():
