@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from tasks.errors import RegistryError
 
@@ -130,6 +132,40 @@ def digest(folder: Path) -> str:
         content = hashlib.sha256(file.read_bytes()).hexdigest()
         whole.update(f"{file.relative_to(folder).as_posix()}\0{content}\n".encode())
     return whole.hexdigest()
+
+
+def intact(folder: Path, registered: str, uri: str) -> Path:
+    """The ranker inside a version's folder, after comparing the bytes with the digest `registered`.
+
+    Raises:
+        RegistryError: files are missing or were altered.
+    """
+    if not (folder / RANKER).is_dir():
+        raise RegistryError(
+            f"The files of {uri} are missing at {folder}: they were moved or deleted. "
+            "Restore the artifacts from a backup, or promote another version."
+        )
+    actual = digest(folder)
+    if actual != registered:
+        raise RegistryError(
+            f"The files of {uri} at {folder} were altered: their SHA-256 is {actual[:12]}…, "
+            f"and {registered[:12]}… was registered. "
+            "Restore the artifacts from a backup, or promote another version."
+        )
+    return folder / RANKER
+
+
+def as_uri(location: Path | str) -> str:
+    """A URI of a folder or URL, without a slash at its end."""
+    if isinstance(location, str) and "://" in location:
+        return location.rstrip("/")
+    return Path(location).resolve().as_uri()
+
+
+def local_path(uri: str) -> Path | None:
+    """The folder of a local URI; None for one on an object store or a server."""
+    parsed = urlparse(uri)
+    return Path(url2pathname(parsed.path)) if parsed.scheme in {"", "file"} else None
 
 
 def write_files(files: Mapping[str, bytes], into: Path) -> None:

@@ -111,7 +111,7 @@ class Journal:
         """The entry of `key`: the recorded one, else `compute` is run and its outcome recorded.
 
         `compute` runs outside any lock, so it has to be safe to run twice: after a kill it runs
-        again, and of two writers at once both run it, one records, and both get that entry.
+        again, and of two writers at once both run it, one records, both get that entry.
 
         Raises:
             RegistryError: the key is already recorded as another event, the evidence is not strict
@@ -122,8 +122,8 @@ class Journal:
             recorded = self._append(key, event, compute())
         if recorded.event != event:
             raise RegistryError(
-                f"Journal key {key!r} is recorded as {recorded.event!r}, not {event!r}: a key names "
-                "one event. Give this event a key of its own."
+                f"Journal key {key!r} is recorded as {recorded.event!r}, not {event!r}: "
+                "a key names one event. Give this event a key of its own."
             )
         return recorded
 
@@ -158,8 +158,8 @@ class Journal:
 
     def _append(self, key: str, event: str, outcome: Outcome) -> Entry:
         evidence = strict_json(outcome.evidence)
+        table = self._refresh() or self._create()
         entries = self._load()
-        table = self._table or self._create()
         if key not in entries and table.transaction_version(key) is not None:
             raise RegistryError(
                 f"Journal {self.uri} committed key {key!r} but has no such row: rows were deleted. "
@@ -223,13 +223,16 @@ class Journal:
             "delta.logRetentionDuration": f"interval {KEPT_FOR_READERS_HOURS} hours",
         }
         try:
-            DeltaTable.create(self.uri, JOURNAL, mode="ignore", configuration=configuration)
+            self._table = DeltaTable.create(
+                self.uri, JOURNAL, mode="ignore", configuration=configuration
+            )
         except (DeltaError, OSError) as error:
             # Of two creators at once the slower finds the other's table.
-            if self._refresh() is None:
+            created = self._refresh()
+            if created is None:
                 raise self._unusable(error) from error
-        self._load()
-        return self._table or DeltaTable(self.uri)
+            return created
+        return self._table
 
     def _refresh(self) -> DeltaTable | None:
         """The table at its newest version; None before the first entry."""

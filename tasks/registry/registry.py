@@ -6,14 +6,12 @@ one transaction, so what MLflow lists as a version is complete; an alias moves a
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 from tasks.errors import RegistryError
 from tasks.registry import folder as folders
@@ -48,6 +46,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+"""MLflow's codes for a model, a version or an alias that is not there."""
+
+
 class Registry:
     """The registered model and experiment `dayspring.<pipeline>`.
 
@@ -75,10 +77,10 @@ class Registry:
                 "beginning with a letter or digit."
             )
         self.tracking_uri = tracking_uri
-        self.artifacts = _as_uri(artifacts) if artifacts is not None else None
+        self.artifacts = folders.as_uri(artifacts) if artifacts is not None else None
         self.name = f"dayspring.{pipeline}"
         self._locks = locks
-        self._downloads = ExitStack()
+        self._fetched: dict[str, TemporaryDirectory[str]] = {}
 
     def register(
         self,
@@ -139,8 +141,19 @@ class Registry:
         Raises:
             RegistryError: there is none, or it was not registered by Dayspring.
         """
+        client = self._client
+        from mlflow.exceptions import MlflowException
+
         with self._reading(f"Reading version {version} of {self.name}"):
-            return from_mlflow(self._client.get_model_version(self.name, version))
+            try:
+                return from_mlflow(client.get_model_version(self.name, version))
+            except MlflowException as error:
+                if error.error_code not in ABSENT:
+                    raise
+                raise RegistryError(
+                    f"{self.name} has no version {version!r}. A version is a number such as '3'; "
+                    "MLflow's page of the model lists them."
+                ) from error
 
     def download(self, version: str) -> Path:
         """A local folder with the version's ranker, as it was registered.
@@ -152,22 +165,8 @@ class Registry:
             RegistryError: files are missing or were altered.
         """
         found = self.version(version)
-        local = _local_path(found.source)
-        if local is None:
-            local = self._fetch(found)
-        if not (local / folders.RANKER).is_dir():
-            raise RegistryError(
-                f"The files of {found.uri} are missing at {local}: they were moved or deleted. "
-                "Restore the artifacts from a backup, or promote another version."
-            )
-        actual = folders.digest(local)
-        if actual != found.tags[DIGEST]:
-            raise RegistryError(
-                f"The files of {found.uri} at {local} were altered: their SHA-256 is "
-                f"{actual[:12]}…, and {found.tags[DIGEST][:12]}… was registered. "
-                "Restore the artifacts from a backup, or promote another version."
-            )
-        return local / folders.RANKER
+        local = folders.local_path(found.source) or self._fetch(found)
+        return folders.intact(local, found.tags[DIGEST], found.uri)
 
     def attach(
         self,
@@ -268,8 +267,7 @@ class Registry:
             try:
                 return from_mlflow(client.get_model_version_by_alias(self.name, alias))
             except MlflowException as error:
-                # The model is not there yet, or it is and has no such alias.
-                if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                if error.error_code in ABSENT:
                     return None
                 raise
 
@@ -312,10 +310,10 @@ class Registry:
     def _fetch(self, version: ModelVersion) -> Path:
         from mlflow.artifacts import download_artifacts
 
+        into = self._fetched.setdefault(version.version, TemporaryDirectory(prefix="dayspring-"))
         with self._reading(f"Downloading {version.uri}"):
-            into = self._downloads.enter_context(TemporaryDirectory(prefix="dayspring-"))
             fetched = download_artifacts(
-                artifact_uri=version.source, dst_path=into, tracking_uri=self.tracking_uri
+                artifact_uri=version.source, dst_path=into.name, tracking_uri=self.tracking_uri
             )
         return Path(fetched)
 
@@ -329,14 +327,3 @@ def _overtaken(challenger: str, compared_with: str | None, live: ModelVersion | 
         f"Version {challenger} was compared with {rival}, "
         f"but version {live.version} won meanwhile and is live{when}."
     )
-
-
-def _as_uri(location: Path | str) -> str:
-    if isinstance(location, str) and "://" in location:
-        return location.rstrip("/")
-    return Path(location).resolve().as_uri()
-
-
-def _local_path(uri: str) -> Path | None:
-    parsed = urlparse(uri)
-    return Path(url2pathname(parsed.path)) if parsed.scheme in {"", "file"} else None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 
-class TinyRanker:
+class LengthRanker:
     def __init__(self, weight: float) -> None:
         self.weight = weight
 
@@ -20,5 +20,5 @@ def save(folder: Path, weight: float = 0.01) -> Path:
     return folder
 
 
-def _load_pyfunc(path: str) -> TinyRanker:
-    return TinyRanker(json.loads((Path(path) / "head.json").read_text())["weight"])
+def _load_pyfunc(path: str) -> LengthRanker:
+    return LengthRanker(json.loads((Path(path) / "head.json").read_text())["weight"])
