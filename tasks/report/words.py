@@ -1,0 +1,166 @@
+"""A record's values as people read them. What is missing, NaN or no number becomes a dash."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MISSING = "–"
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a day's outcome is said: a mark and words, and a tone that only repeats them."""
+
+    mark: str
+    headline: str
+    outcome: str
+    """In a word or three, without the version."""
+    tone: str
+    version: str = ""
+    """Of a promoted model, such as "v4"."""
+
+    @property
+    def short(self) -> str:
+        """For a table's cell: "promoted v4"."""
+        return f"{self.outcome} {self.version}".strip()
+
+
+def verdict_words(record: Record) -> Verdict:
+    """The day's verdict in words, with the model version that it concerns."""
+    version = record.get("model_version")
+    number = f"version {version}" if version else "the challenger"
+    champion = champion_words(record)
+    known = {
+        "promote": Verdict(
+            "✓", f"Promoted: {number} is live", "promoted", "good", f"v{version}" if version else ""
+        ),
+        "keep": Verdict("=", f"Kept: {champion} stays live", "kept", "calm"),
+        "not enough evidence": Verdict(
+            "?", f"Not enough evidence: {champion} stays live", "not enough evidence", "warn"
+        ),
+        "no retrain": Verdict("–", f"No retraining: {champion} stays live", "no retrain", "calm"),
+        "published only": Verdict(
+            "–", "Published only: a newer day is already live", "published only", "calm"
+        ),
+    }
+    verdict = str(record.get("verdict") or "no verdict")
+    return known.get(verdict, Verdict("!", verdict.capitalize(), verdict, "warn"))
+
+
+def champion_words(record: Record) -> str:
+    """The model that served the day: "version 3" or "the zero-shot model"."""
+    champion = str(record.get("champion") or "zero-shot")
+    if champion == "zero-shot":
+        return "the zero-shot model"
+    return f"version {champion.removeprefix('v')}"
+
+
+def as_number(value: Any) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def count(value: Any) -> str:
+    """12345 as 12,345."""
+    number = as_number(value)
+    return MISSING if number is None else f"{number:,.0f}"
+
+
+def decimal(value: Any, digits: int = 3) -> str:
+    """0.67189 as 0.672."""
+    number = as_number(value)
+    return MISSING if number is None else f"{number:.{digits}f}"
+
+
+def signed(value: Any, digits: int = 4) -> str:
+    """−0.01234 as −0.0123, with the true minus sign; zero as 0.0000."""
+    number = as_number(value)
+    if number is None:
+        return MISSING
+    rounded = round(number, digits)
+    sign = "+" if rounded > 0 else "−" if rounded < 0 else ""
+    return f"{sign}{abs(rounded):.{digits}f}"
+
+
+def percent(part: Any, whole: Any = 1) -> str:
+    """3, 100 as 3.0 %."""
+    numerator, denominator = as_number(part), as_number(whole)
+    if numerator is None or not denominator:
+        return MISSING
+    return f"{100 * numerator / denominator:.1f} %"
+
+
+def seconds(value: Any) -> str:
+    """0.41 as 0.41 s, 12.3 as 12.3 s, 83 as 1 min 23 s."""
+    number = as_number(value)
+    if number is None:
+        return MISSING
+    if number >= 60:
+        whole = round(number)
+        return f"{whole // 60:,} min {whole % 60} s"
+    return f"{number:.1f} s" if number >= 1 else f"{number:.2f} s"
+
+
+def total_seconds(record: Record) -> float | None:
+    """Seconds of all stages together, or None where none was recorded."""
+    values = [as_number(value) for value in (record.get("seconds") or {}).values()]
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def expectation_words(name: Any) -> str:
+    """ExpectColumnValuesToNotBeNull as "column values to not be null"."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", clip(name))
+    return spaced.removeprefix("Expect ").lower()
+
+
+def gain_words(contest: Record | None, digits: int = 4) -> str:
+    """The challenger's gain with its interval: "+0.0120 (+0.0040 to +0.0200)"."""
+    if not contest:
+        return MISSING
+    low, high = signed(contest.get("low"), digits), signed(contest.get("high"), digits)
+    return f"{signed(contest.get('gain'), digits)} ({low} to {high})"
+
+
+def drift_words(record: Record) -> str:
+    """The drifted columns, "none", or a dash on a day that was not compared."""
+    drift = record.get("drift")
+    if not drift:
+        return MISSING
+    drifted = [str(column.get("column")) for column in drifted_columns(record)]
+    return ", ".join(drifted) or "none"
+
+
+def drifted_columns(record: Record) -> list[Record]:
+    """The columns over their threshold, the farthest over it first."""
+    columns = (record.get("drift") or {}).get("columns") or []
+    return sorted((c for c in columns if c.get("drifted")), key=excess, reverse=True)
+
+
+def excess(column: Record) -> float:
+    """A column's drift as a multiple of its threshold; 0 where either is unknown."""
+    value, threshold = as_number(column.get("value")), as_number(column.get("threshold"))
+    return value / threshold if value is not None and threshold else 0.0
+
+
+def trigger_words(record: Record) -> str:
+    """Why the day retrained or did not."""
+    trigger = record.get("trigger") or {}
+    return "; ".join(str(reason) for reason in trigger.get("reasons") or []) or MISSING
+
+
+def percent_whole(value: Any) -> str:
+    """0.95 as 95 %."""
+    number = as_number(value)
+    return MISSING if number is None else f"{100 * number:g} %"
+
+
+def clip(value: Any, most: int = 160) -> str:
+    """`value` as text of at most `most` characters; a dash for None and for nothing at all."""
+    text = ("" if value is None else str(value)) or MISSING
+    return text if len(text) <= most else text[: most - 1] + "…"
