@@ -1,6 +1,7 @@
 """What moved between the days a champion learned from and a new day, in figures and in words."""
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -15,10 +16,10 @@ from tasks.errors import ConfigError, DriftError
 DEFAULT_THRESHOLDS: Mapping[str, float] = {
     "category": 0.1,
     "surface": 0.1,
-    "position": 0.2,
-    "hour": 0.2,
-    "candidates": 0.2,
-    "dwell_seconds": 0.2,
+    "position": 0.15,
+    "hour": 0.25,
+    "candidates": 0.15,
+    "dwell_seconds": 0.15,
     "click_rate": 0.18,
     "new_items": 0.15,
     "new_users": 0.15,
@@ -28,9 +29,8 @@ DEFAULT_THRESHOLDS: Mapping[str, float] = {
 """Effect size by column above which it has drifted; docs/drift.md says why these."""
 
 PARTS = 10
-"""Groups of about equal size that PSI is taken over."""
+"""Groups that an ordered column is cut into."""
 
-_BINNED = {"candidates", "dwell_seconds"}
 _UNITS = {
     "category": "of candidates",
     "surface": "of candidates",
@@ -172,32 +172,33 @@ def _dwell_times(profile: Profile) -> float:
 
 
 def _mix(column: str, reference: Profile, current: Profile, size: Size) -> _Shift | None:
-    """An open set of values: Jensen-Shannon, as values come and go."""
+    """An open set of values, each a group of its own."""
     before, now = reference.counts[column], current.counts[column]
     if not before or not now:
         return None
     values = sorted({*before, *now})
     p, q = _shares(before, values), _shares(now, values)
-    divergence = measures.beyond_noise(
-        measures.jensen_shannon(p, q),
-        measures.jensen_shannon_noise(len(values), size(reference), size(current)),
-    )
-    words = _moved(values, p, q, _UNITS[column])
-    return _Shift(column, "JS distance", divergence**0.5, words)
+    value = _distance(p, q, size(reference), size(current))
+    return _Shift(column, "JS distance", value, _moved(values, p, q, _UNITS[column]))
 
 
 def _bins(column: str, reference: Profile, current: Profile, size: Size) -> _Shift | None:
-    """An ordered column: PSI over groups of about equal size in the reference."""
+    """An ordered column, in groups that hold about as much each in the reference."""
     before = {int(value): count for value, count in reference.counts[column].items()}
     now = {int(value): count for value, count in current.counts[column].items()}
     if not before or not now:
         return None
     edges = measures.quantile_edges(before, PARTS)
     p, q = _grouped(before, edges), _grouped(now, edges)
-    value = measures.beyond_noise(
-        measures.psi(p, q), measures.psi_noise(len(p), size(reference), size(current))
-    )
-    return _Shift(column, "PSI", value, _moved(_labels(column, edges), p, q, _UNITS[column]))
+    value = _distance(p, q, size(reference), size(current))
+    words = _moved(_labels(column, edges), p, q, _UNITS[column])
+    return _Shift(column, "JS distance", value, words)
+
+
+def _distance(p: measures.Shares, q: measures.Shares, n: float, m: float) -> float:
+    """Jensen-Shannon distance (the root of the divergence) beyond noise."""
+    noise = measures.jensen_shannon_noise(len(p), n, m)
+    return math.sqrt(measures.beyond_noise(measures.jensen_shannon(p, q), noise))
 
 
 def _click_rate(reference: Profile, current: Profile) -> _Shift:
@@ -286,7 +287,7 @@ def _grouped(counts: Mapping[int, int], edges: list[int]) -> measures.Shares:
 
 def _labels(column: str, edges: list[int]) -> list[str]:
     def text(edge: int, back: int = 0) -> str:
-        return f"{bin_value(edge):.3g}" if column in _BINNED else str(edge - back)
+        return f"{bin_value(edge):.3g}" if column == "dwell_seconds" else str(edge - back)
 
     if not edges:
         return [f"any {column}"]

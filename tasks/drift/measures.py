@@ -15,26 +15,6 @@ import numpy.typing as npt
 
 Shares = npt.NDArray[np.float64]
 
-FLOOR = 1e-4
-"""Share that PSI takes an empty bin for; fixed, so that it does not depend on the row count."""
-
-
-def psi(reference: Shares, current: Shares) -> float:
-    """Population stability index, Σ (q − p) ln(q / p) over B bins; symmetric, unbounded.
-
-    Shares are mixed with FLOOR so that an empty bin counts, and costs at most what a bin of that
-    share would.
-
-    Source: Siddiqi (2006), Credit Risk Scorecards; sampling: Yurdakul & Naranjo (2020).
-    """
-    p, q = _floored(reference), _floored(current)
-    return float(((q - p) * np.log(q / p)).sum())
-
-
-def psi_noise(bins: int, n: float, m: float) -> float:
-    """What sampling adds to PSI: it is about (1/n + 1/m) χ² with B − 1 degrees of freedom."""
-    return _chi_square_reach(bins) * (1 / n + 1 / m)
-
 
 def jensen_shannon(reference: Shares, current: Shares) -> float:
     """Jensen-Shannon divergence in bits over B categories, empty ones included: in [0, 1].
@@ -53,8 +33,14 @@ def jensen_shannon(reference: Shares, current: Shares) -> float:
 
 
 def jensen_shannon_noise(bins: int, n: float, m: float) -> float:
-    """What sampling adds to the divergence: about (1/n + 1/m) χ² / (8 ln 2), B − 1 degrees."""
-    return psi_noise(bins, n, m) / (8 * math.log(2))
+    """What sampling adds to the divergence, as its mean and two standard deviations.
+
+    It is about (1/n + 1/m) χ² / (8 ln 2) with B − 1 degrees of freedom (Lin's divergence is a
+    quarter of χ² to second order).
+    """
+    degrees = max(bins - 1, 0)
+    reach = degrees + 2 * math.sqrt(2 * degrees)
+    return reach * (1 / n + 1 / m) / (8 * math.log(2))
 
 
 def beyond_noise(distance: float, noise: float) -> float:
@@ -117,13 +103,3 @@ def quantile_edges(counts: dict[int, int], parts: int) -> list[int]:
             start = filled
         filled += counts[value]
     return edges
-
-
-def _floored(shares: Shares) -> Shares:
-    return (shares + FLOOR) / (1 + FLOOR * len(shares))
-
-
-def _chi_square_reach(bins: int) -> float:
-    """Mean and two standard deviations of χ² with B − 1 degrees of freedom."""
-    degrees = max(bins - 1, 0)
-    return degrees + 2 * math.sqrt(2 * degrees)

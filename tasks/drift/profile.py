@@ -143,7 +143,7 @@ def profile_day(
             "surface": _count_text(rows["surface"]),
             "position": _tally(positions),
             "hour": _tally(_hours(rows["event_time"], time_zone)),
-            "candidates": _tally(_bins(slates)),
+            "candidates": _tally(np.minimum(slates, MAX_VALUES - 1)),
             "dwell_seconds": _tally(_bins(_present(rows["dwell_seconds"]))),
         },
         clicks_by={
