@@ -26,10 +26,10 @@ INTERACTIONS = pa.schema(
         pa.field("source_day", pa.date32(), nullable=False),
     ]
 )
-"""One row: one candidate shown to one user. Partitioned by event_date.
+"""One row: one candidate shown to one user. Partitioned by event_date and source_day.
 
-`source_day` is the day whose files brought the row: a late row lies in its own day's partition, and a
-corrected file of `source_day` replaces exactly the rows that the file had brought before.
+`source_day` is the day whose files brought the row: a late row lies in its own day's partition,
+and a corrected file of `source_day` replaces exactly the rows that the file had brought before.
 """
 
 ITEMS = pa.schema(
@@ -56,7 +56,10 @@ QUARANTINE = pa.schema(
         pa.field("run", pa.string(), nullable=False),
     ]
 )
-"""One row: one refused row, as it was read; `run` is the revision that refused it."""
+"""One row: one refused row, as it was read. Partitioned by day and run.
+
+`run` is the revision that refused it; that of a catalogue begins with `items-`.
+"""
 
 ITEM_HOURS = pa.schema(
     [

@@ -1,0 +1,277 @@
+"""The catalogue: read like the logs, then merged into the table `items`, newest state first."""
+
+# Names and values from outside go through `engine.name` and `engine.text`.
+# ruff: noqa: S608
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.errors import LakeError
+from tasks.interactions.commit import commit, live_files, place_files
+from tasks.interactions.engine import engine, text, texts
+from tasks.interactions.formats import Layout, check_files
+from tasks.interactions.lake import ITEMS_RUN, PARTITIONS, SCHEMAS, Lake
+from tasks.interactions.landing import check_absent, check_any_parsed, find_refused, land
+from tasks.interactions.parquet import write_parquet
+from tasks.interactions.publish import retrying
+from tasks.interactions.rows import id_reasons, reason_sql, time_sql
+from tasks.interactions.source import Source, SourceFile, digest_of, find_files
+from tasks.interactions.staged import StagedFile, files_complete, read_json, write_json
+
+if TYPE_CHECKING:
+    import duckdb
+    from deltalake import DeltaTable
+
+_WANTED = tuple(SCHEMAS["items"].names)
+_MIND_NEWS = (
+    "item_id",
+    "category",
+    "subcategory",
+    "title",
+    "text",
+    "url",
+    "title_entities",
+    "abstract_entities",
+)
+_MANIFEST = "items.json"
+_OLDEST = "COALESCE(updated_at, '-infinity'::TIMESTAMPTZ)"
+
+
+@dataclass(frozen=True)
+class StagedItems:
+    """A catalogue file's items, one row each, not yet merged."""
+
+    folder: Path
+    day: str
+    digest: str
+    items: StagedFile
+    quarantine: StagedFile
+    rows_read: int
+    duplicates: int
+    """Rows whose item has a newer row in the same files."""
+    quarantine_reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class ItemsPublication:
+    """What a catalogue brought."""
+
+    version: int
+    """Of the table `items`."""
+    rows_read: int
+    published: int
+    """Items of the files, each counted once."""
+    quarantined: int
+    duplicates: int
+    quarantine_reasons: Mapping[str, int]
+    merged: bool
+    """False where the same catalogue had been merged before."""
+
+
+def stage_items(
+    source: Source,
+    day: date,
+    *,
+    staging: Path,
+    memory_gib: float = 1.0,
+    threads: int | None = None,
+) -> StagedItems:
+    """Read the catalogue of `day` into `staging/<day>/items-<digest>/`; a repeat finds it done.
+
+    Raises:
+        SourceError: there is no catalogue, or it cannot be read at all.
+        LakeError: the accounting does not add up.
+    """
+    files = find_files(source.items, day)
+    renamed = [f"{ours}={theirs}" for ours, theirs in sorted(source.item_columns.items())]
+    digest = digest_of([source.format, source.time_zone, *renamed, *(f.sha256 for f in files)])
+    folder = staging / day.isoformat() / f"items-{digest[:16]}"
+    staged = _read_manifest(folder)
+    if staged:
+        return staged
+    shutil.rmtree(folder, ignore_errors=True)
+    layout = _layout(source)
+    check_files(files, layout)
+    files = [file for file in files if file.bytes]
+    spill = folder / "spill"
+    with engine(
+        spill, memory_gib=memory_gib, threads=threads, time_zone=source.time_zone
+    ) as connection:
+        staged = _stage(connection, files, layout, folder, digest, day)
+    shutil.rmtree(spill)
+    body = asdict(replace(staged, folder=Path()))
+    del body["folder"]
+    write_json(folder / _MANIFEST, body)
+    return staged
+
+
+def publish_items(
+    lake: Lake, staged: StagedItems, *, memory_gib: float = 1.0, threads: int | None = None
+) -> ItemsPublication:
+    """Merge a staged catalogue into `items`: newest `updated_at` wins, then what comes last.
+
+    The same catalogue is merged once, whatever was killed and repeated.
+    """
+
+    def merge() -> bool:
+        return _merge(lake, staged, memory_gib, threads)
+
+    retrying(lambda: _publish_quarantine(lake, staged))
+    merged = retrying(merge)
+    return ItemsPublication(
+        version=lake.table_version("items"),
+        rows_read=staged.rows_read,
+        published=staged.items.rows,
+        quarantined=staged.quarantine.rows,
+        duplicates=staged.duplicates,
+        quarantine_reasons=staged.quarantine_reasons,
+        merged=merged,
+    )
+
+
+def _layout(source: Source) -> Layout:
+    if source.format == "mind":
+        return Layout("mind", _MIND_NEWS, (), {}, "source.item_columns", _MIND_NEWS)
+    required = ("item_id", "title")
+    return Layout(source.format, _WANTED, required, source.item_columns, "source.item_columns")
+
+
+def _stage(
+    connection: "duckdb.DuckDBPyConnection",
+    files: list[SourceFile],
+    layout: Layout,
+    folder: Path,
+    digest: str,
+    day: date,
+) -> StagedItems:
+    land(connection, files, layout, lambda select: _typed(select, layout), into="catalogue")
+    check_absent(connection, files, layout, _WANTED, "catalogue")
+    connection.execute(
+        """CREATE TEMP TABLE refused AS
+        SELECT file, catalogue.rowid - first AS record, reason, false AS homeless
+        FROM catalogue JOIN firsts USING (file) WHERE reason IS NOT NULL
+        UNION ALL SELECT file, record, reason, false FROM rejects"""
+    )
+    find_refused(connection, files, layout)
+    (counts,) = connection.execute(
+        """SELECT (SELECT count(*) FROM catalogue) + (SELECT count(*) FROM rejects),
+        count(*) FROM catalogue WHERE reason IS NULL"""
+    ).fetchall()
+    check_any_parsed(connection, files, layout, counts[0])
+    newest = f"""SELECT {", ".join(_WANTED)} FROM catalogue WHERE reason IS NULL
+        QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY {_OLDEST} DESC, rowid DESC) = 1"""
+    items = write_parquet(connection, newest, folder / "items", {})
+    names = texts([file.name for file in files])
+    quarantine = write_parquet(
+        connection,
+        f"SELECT raw, {names}[file + 1] AS source, line, reason FROM quarantined",
+        folder / "quarantine",
+        {"day": day.isoformat(), "run": f"{ITEMS_RUN}{digest[:16]}"},
+    )
+    reasons = connection.execute(
+        "SELECT reason, count(*) FROM quarantined GROUP BY reason ORDER BY count(*) DESC, reason"
+    )
+    if counts[0] != counts[1] + quarantine.rows:
+        raise LakeError(
+            f"{files[0].path}: {counts[0]:,} rows were read, but {counts[1]:,} are good and "
+            f"{quarantine.rows:,} quarantined. Nothing was published; keep the file, report this."
+        )
+    return StagedItems(
+        folder=folder,
+        day=day.isoformat(),
+        digest=digest,
+        items=items,
+        quarantine=quarantine,
+        rows_read=counts[0],
+        duplicates=counts[1] - items.rows,
+        quarantine_reasons=dict(reasons.fetchall()),
+    )
+
+
+def _typed(select: str, layout: Layout) -> str:
+    """SQL: the catalogue's text columns typed, with `reason` where an item is refused."""
+    plain = ("item_id", "title", "text", "category", "attributes", "image_uri")
+    values = {column: f"NULLIF(trim({column}), '') AS {column}" for column in plain}
+    if layout.format == "mind":
+        values["attributes"] = (
+            "CASE WHEN subcategory <> '' THEN json_object('subcategory', subcategory)::VARCHAR END "
+            "AS attributes"
+        )
+        values["image_uri"] = "NULL::VARCHAR AS image_uri"
+    times = ("published_at", "updated_at")
+    for column in times:
+        known = layout.format != "mind"
+        values[column] = (
+            f"NULLIF({column}, '') AS {column}_text, {time_sql(column)} AS {column}"
+            if known
+            else f"NULL::VARCHAR AS {column}_text, NULL::TIMESTAMPTZ AS {column}"
+        )
+    reasons = [
+        *id_reasons(["item_id"]),
+        ("title IS NULL", "title is missing"),
+        *((f"{c}_text IS NOT NULL AND {c} IS NULL", f"{c} cannot be read") for c in times),
+    ]
+    return f"""
+        SELECT * EXCLUDE (published_at_text, updated_at_text), {reason_sql(reasons)} AS reason
+        FROM (SELECT file, {", ".join(values.values())} FROM ({select}))"""
+
+
+def _merge(lake: Lake, staged: StagedItems, memory_gib: float, threads: int | None) -> bool:
+    table = lake.open_or_create("items", SCHEMAS["items"], PARTITIONS["items"])
+    key = f"items/{staged.digest}"
+    if table.transaction_version(key) is not None:
+        return False
+    root = staged.folder / "items"
+    added, stale = staged.items, live_files(table)
+    if stale:
+        spill = staged.folder / "spill"
+        with engine(spill, memory_gib=memory_gib, threads=threads, time_zone="UTC") as connection:
+            added = _merged_file(connection, table, staged)
+        shutil.rmtree(spill)
+    place_files(table, root, [added])
+    metadata = {"day": staged.day, "items": staged.items.rows, "rows_read": staged.rows_read}
+    commit(table, [added], stale, transactions={key: 1}, metadata=metadata)
+    return True
+
+
+def _merged_file(
+    connection: "duckdb.DuckDBPyConnection", table: "DeltaTable", staged: StagedItems
+) -> StagedFile:
+    """The whole table after the merge, as one file."""
+    root = staged.folder / "items"
+    columns = ", ".join(_WANTED)
+    connection.register("present", table.to_pyarrow_dataset())
+    brought = f"read_parquet({text(str(root / staged.items.path))})"
+    # A tie goes to what was brought: the catalogue that comes later.
+    query = f"""
+    SELECT {columns} FROM (
+        SELECT {columns}, true AS brought FROM {brought}
+        UNION ALL SELECT {columns}, false FROM present)
+    QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY {_OLDEST} DESC, brought DESC) = 1"""
+    return write_parquet(connection, query, root, {})
+
+
+def _publish_quarantine(lake: Lake, staged: StagedItems) -> None:
+    if not staged.quarantine.rows:
+        return
+    table = lake.open_or_create("quarantine", SCHEMAS["quarantine"], PARTITIONS["quarantine"])
+    key = f"items/{staged.digest}"
+    if table.transaction_version(key) is None:
+        root = staged.folder / "quarantine"
+        place_files(table, root, [staged.quarantine])
+        commit(table, [staged.quarantine], [], transactions={key: 1}, metadata={"day": staged.day})
+
+
+def _read_manifest(folder: Path) -> StagedItems | None:
+    body = read_json(folder / _MANIFEST)
+    if body is None:
+        return None
+    for name in ("items", "quarantine"):
+        body[name] = StagedFile(**body[name])
+        if not files_complete(folder / name, [body[name]]):
+            return None
+    return StagedItems(**body | {"folder": folder})

@@ -1,0 +1,214 @@
+"""One pipeline's Delta tables, on a folder or an object store.
+
+Delta's log is the commit protocol: what is written carries application transactions, so that a
+write repeated after a kill finds itself done. Credentials of object stores come from the
+environment, which deltalake reads itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from tasks.errors import LakeError
+from tasks.interactions.schema import INTERACTIONS, ITEM_HOURS, ITEMS, QUARANTINE
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+SCHEMAS = {
+    "interactions": INTERACTIONS,
+    "items": ITEMS,
+    "quarantine": QUARANTINE,
+    "item_hours": ITEM_HOURS,
+}
+PARTITIONS = {
+    "interactions": ["event_date", "source_day"],
+    "items": [],
+    "quarantine": ["day", "run"],
+    "item_hours": ["event_date"],
+}
+ITEMS_RUN = "items-"
+"""What the `run` of a refused catalogue row begins with in the quarantine."""
+# Revisions are looked up in the log and models name table versions, so the log is kept.
+CONFIGURATION = {"delta.logRetentionDuration": "interval 3650 days"}
+ATTEMPTS = 8
+"""Tries of a commit that other writers overtake; each starts from the newest version."""
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The tables of one pipeline below `root`, a folder or an object store's URL."""
+
+    root: str
+
+    def uri(self, table: str) -> str:
+        """Where `table` lies."""
+        return f"{self.root.rstrip('/')}/{table}"
+
+    def version(self, table: str) -> int | None:
+        """The newest version of `table`; None before its first commit."""
+        found = self.open(table)
+        return None if found is None else found.version()
+
+    def table_version(self, table: str) -> int:
+        """The newest version of a table that must exist.
+
+        Raises:
+            LakeError: it does not.
+        """
+        version = self.version(table)
+        if version is None:
+            raise LakeError(f"{self.uri(table)} does not exist. Publish a day first.")
+        return version
+
+    def open(self, table: str, version: int | None = None) -> "DeltaTable | None":
+        """The table's snapshot, by default the newest; None where the table does not exist."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+
+        try:
+            return DeltaTable(self.uri(table), version=version)
+        except TableNotFoundError:
+            return None
+        except DeltaError as error:
+            raise LakeError(
+                f"{self.uri(table)} cannot be opened at version {version}: {error}"
+            ) from error
+
+    def open_or_create(
+        self, table: str, schema: pa.Schema, partition_by: Sequence[str]
+    ) -> "DeltaTable":
+        """The table's newest snapshot; created empty where it does not exist."""
+        from deltalake import DeltaTable, Schema
+
+        return self.open(table) or DeltaTable.create(
+            self.uri(table),
+            Schema.from_arrow(schema),
+            mode="ignore",
+            partition_by=list(partition_by),
+            configuration=CONFIGURATION,
+        )
+
+    def read(
+        self,
+        table: str,
+        *,
+        columns: Sequence[str] | None = None,
+        days: tuple[date, date] | None = None,
+        version: int | None = None,
+    ) -> pa.Table:
+        """Rows of `table`, in no order; an empty table where it does not exist.
+
+        Args:
+            table: its name.
+            columns: the only ones to read; all by default.
+            days: first and last day, both included, of `event_date` (or of `day`, without it).
+            version: a past version instead of the newest.
+        """
+        import pyarrow.dataset as ds
+
+        opened = self.open(table, version)
+        if opened is None:
+            schema = SCHEMAS.get(table, pa.schema([]))
+            return _projected(schema, columns).empty_table()
+        rows = opened.to_pyarrow_dataset()
+        condition = None
+        if days is not None:
+            day = ds.field(_day_column(rows.schema, table))
+            condition = (day >= days[0]) & (day <= days[1])
+        return rows.to_table(columns=None if columns is None else list(columns), filter=condition)
+
+    def files(self, table: str, days: tuple[date, date] | None = None) -> list[str]:
+        """Paths or URLs of the Parquet files of `table`, all or of the days, both included.
+
+        A partition's column is in the path (`event_date=2026-11-01`), not in the file.
+        """
+        opened = self.open(table)
+        if opened is None:
+            return []
+        uris: list[str] = opened.file_uris()
+        if days is None:
+            return uris
+        column = _day_column(pa.schema(opened.schema().to_arrow()), table)
+        parts = [uri.split(f"/{column}=", 1)[-1].split("/", 1)[0] for uri in uris]
+        return [
+            uri
+            for uri, part in zip(uris, parts, strict=True)
+            if days[0].isoformat() <= part <= days[1].isoformat()
+        ]
+
+    def replace_day(
+        self, table: str, day: date, rows: pa.Table, *, app_id: str, app_version: int
+    ) -> int:
+        """Make `rows` all that `table` holds of `day`, in one commit.
+
+        A repeat with the same or an older `app_version` of `app_id` changes nothing.
+
+        Returns:
+            The table's version afterwards.
+        """
+        column = _day_column(rows.schema, table)
+        predicate = f"{column} = '{day.isoformat()}'"
+        self._write_once(
+            table, rows, [column], app_id, app_version, mode="overwrite", predicate=predicate
+        )
+        return self.table_version(table)
+
+    def append_once(self, table: str, rows: pa.Table, *, app_id: str) -> bool:
+        """Append `rows` in one commit; False where `app_id` was committed before."""
+        partition_by = PARTITIONS.get(table, [])
+        return self._write_once(table, rows, partition_by, app_id, 1, mode="append")
+
+    def _write_once(
+        self,
+        table: str,
+        rows: pa.Table,
+        partition_by: list[str],
+        app_id: str,
+        app_version: int,
+        *,
+        mode: str,
+        predicate: str | None = None,
+    ) -> bool:
+        from deltalake import CommitProperties, Transaction, write_deltalake
+        from deltalake.exceptions import CommitFailedError
+
+        for attempt in range(ATTEMPTS):
+            opened = self.open_or_create(table, rows.schema, partition_by)
+            done = opened.transaction_version(app_id)
+            if done is not None and done >= app_version:
+                return False
+            try:
+                write_deltalake(
+                    opened,
+                    rows,
+                    mode=mode,
+                    predicate=predicate,
+                    commit_properties=CommitProperties(
+                        app_transactions=[Transaction(app_id, app_version)]
+                    ),
+                )
+                return True
+            except CommitFailedError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _projected(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
+    if columns is None:
+        return schema
+    return pa.schema([schema.field(column) for column in columns])
+
+
+def _day_column(schema: pa.Schema, table: str) -> str:
+    column = next((c for c in ("event_date", "day") if c in schema.names), None)
+    if column is None:
+        raise LakeError(
+            f"{table} has neither event_date nor day, so days cannot be picked or replaced. "
+            "Read it without `days`, or give its rows one of these columns."
+        )
+    return column

@@ -1,0 +1,236 @@
+"""From files to typed tables in DuckDB: `records`, `refused` with their text, `rejects`.
+
+A record is a line that was parsed (of MIND: an impression, which holds many rows); its number is
+its place in reading order over all files. `refused` holds what goes to quarantine.
+"""
+
+# Names and values from outside go through `engine.name` and `engine.text`.
+# ruff: noqa: S608
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.errors import SourceError
+from tasks.interactions.engine import text, texts
+from tasks.interactions.formats import Layout, check_columns, reader_of, sample_keys, selects
+from tasks.interactions.lines import RAW_LINES, Integers, lines_at_bytes, lines_of_records
+from tasks.interactions.rows import NOT_JSON, NOT_UTF8, TOO_LONG, UNBALANCED_QUOTES, WRONG_COLUMNS
+from tasks.interactions.source import SourceFile
+
+if TYPE_CHECKING:
+    import duckdb
+
+_REJECTED = {
+    "INVALID ENCODING": NOT_UTF8,
+    "UNQUOTED VALUE": UNBALANCED_QUOTES,
+    "LINE SIZE OVER MAXIMUM": TOO_LONG,
+}
+_LONGEST_RAW = 65_536
+
+
+def land(
+    connection: "duckdb.DuckDBPyConnection",
+    files: Sequence[SourceFile],
+    layout: Layout,
+    typed: Callable[[str], str],
+    into: str,
+) -> None:
+    """Create the table `into` with every record of the files, in order, typed by `typed`.
+
+    Raises:
+        SourceError: a file cannot be read, or lacks a column altogether.
+    """
+    import duckdb
+
+    try:
+        for number, select in enumerate(selects(connection, files, layout)):
+            verb = f"INSERT INTO {into}" if number else f"CREATE TEMP TABLE {into} AS"
+            connection.execute(f"{verb} {typed(select)}")
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise SourceError(
+            f"{files[0].path} (one of {len(files)}) cannot be read as {layout.format}: {reason}. "
+            "Check `source.format` and the file, then repeat the day."
+        ) from error
+    connection.execute(
+        f"CREATE TEMP TABLE firsts AS SELECT file, min(rowid) AS first FROM {into} GROUP BY file"
+    )
+    _land_rejects(connection, files, layout)
+
+
+def check_absent(
+    connection: "duckdb.DuckDBPyConnection",
+    files: Sequence[SourceFile],
+    layout: Layout,
+    counted: Sequence[str],
+    table: str,
+) -> None:
+    """See that no JSON lines file lacks a required or renamed column in every row.
+
+    Args:
+        connection: where `table` was landed.
+        files: what was landed.
+        layout: the wanted columns.
+        counted: columns of `table` that are NULL where the file's is.
+        table: the landed records.
+
+    Raises:
+        SourceError: a column is in no row of a file, and not among the keys of its first rows.
+    """
+    if layout.format != "jsonl":
+        return
+    checked = [c for c in counted if c in layout.required or c in layout.renamed]
+    counts = ", ".join(f"count({column})" for column in checked)
+    rows = connection.execute(f"SELECT file, {counts} FROM {table} GROUP BY file ORDER BY file")
+    for file, *present in rows.fetchall():
+        absent = tuple(c for c, count in zip(checked, present, strict=True) if not count)
+        keys = sample_keys(files[file].path) if absent else []
+        if keys:
+            check_columns(files[file].path, keys, layout, absent)
+
+
+def find_refused(
+    connection: "duckdb.DuckDBPyConnection", files: Sequence[SourceFile], layout: Layout
+) -> None:
+    """Create `quarantined` (file, line, raw, reason, homeless) from `refused` and `rejects`.
+
+    `refused` has (file, record, reason, homeless).
+    """
+    connection.execute(
+        "CREATE TEMP TABLE raw_lines (file BIGINT, record BIGINT, line BIGINT, raw VARCHAR, "
+        "utf8 BOOLEAN)"
+    )
+    for number, file in enumerate(files):
+        if layout.format == "parquet":
+            _find_parquet_rows(connection, number, file)
+        else:
+            _find_lines(connection, number, file, layout)
+    not_json = "false"
+    if layout.format == "jsonl":
+        not_json = "CASE WHEN json_valid(raw) THEN json_type(raw) <> 'OBJECT' ELSE true END"
+    connection.execute(
+        f"""CREATE TEMP TABLE quarantined AS
+        SELECT file, line, left(raw, {_LONGEST_RAW}) AS raw, homeless, CASE
+            WHEN NOT utf8 THEN '{NOT_UTF8}' WHEN {not_json} THEN '{NOT_JSON}' ELSE reason
+            END AS reason
+        FROM refused JOIN raw_lines USING (file, record)
+        ORDER BY file, line"""
+    )
+
+
+def check_any_parsed(
+    connection: "duckdb.DuckDBPyConnection", files: Sequence[SourceFile], layout: Layout, total: int
+) -> None:
+    """See that at least one line of the files is what the format says.
+
+    Raises:
+        SourceError: none is; the whole delivery is of another format or encoding.
+    """
+    unparsed = connection.execute(
+        "SELECT count(*), any_value(reason) FROM quarantined WHERE reason IN (?, ?, ?, ?, ?)",
+        [NOT_JSON, NOT_UTF8, WRONG_COLUMNS, UNBALANCED_QUOTES, TOO_LONG],
+    ).fetchone()
+    if unparsed and unparsed[0] == total:
+        raise SourceError(
+            f"{files[0].path}: none of its {total:,} lines can be parsed as {layout.format} "
+            f"({unparsed[1]}). Check `source.format` and the file's encoding (UTF-8)."
+        )
+
+
+def _land_rejects(
+    connection: "duckdb.DuckDBPyConnection", files: Sequence[SourceFile], layout: Layout
+) -> None:
+    """Create `rejects` (file, record, place, span, reason): lines that are no table row at all.
+
+    Records count down from -1 in the order of the lines, as `lines_at_bytes` numbers them.
+    """
+    reasons = " ".join(f"WHEN '{kind}' THEN '{reason}'" for kind, reason in _REJECTED.items())
+    rejected = "SELECT 0 AS file, 0 AS place, 0 AS span, '' AS reason WHERE false"
+    if layout.separated:
+        body = "trim(csv_line, chr(10))"
+        rejected = f"""
+        SELECT list_position({texts([str(file.path) for file in files])}, file_path) - 1 AS file,
+            line_byte_position AS place,
+            max(length({body}) - length(replace({body}, chr(10), ''))) AS span,
+            first(CASE error_type::VARCHAR {reasons} ELSE '{WRONG_COLUMNS}' END
+                ORDER BY column_idx) AS reason
+        FROM reject_errors JOIN reject_scans USING (scan_id, file_id) GROUP BY ALL"""
+    connection.execute(
+        f"""CREATE TEMP TABLE rejects AS
+        SELECT *, -row_number() OVER (PARTITION BY file ORDER BY place) AS record
+        FROM ({rejected})"""
+    )
+
+
+def _find_parquet_rows(
+    connection: "duckdb.DuckDBPyConnection", number: int, file: SourceFile
+) -> None:
+    path = text(str(file.path))
+    connection.execute(
+        f"""INSERT INTO raw_lines
+        SELECT {number}, file_row_number, file_row_number + 1,
+            to_json(struct_pack(*COLUMNS(* EXCLUDE file_row_number))), true
+        FROM read_parquet({path}, file_row_number = true, binary_as_string = true)
+        WHERE file_row_number IN (SELECT record FROM refused WHERE file = {number})"""
+    )
+
+
+def _find_lines(
+    connection: "duckdb.DuckDBPyConnection", number: int, file: SourceFile, layout: Layout
+) -> None:
+    rejects = _numbers(
+        connection, f"SELECT place, span FROM rejects WHERE file = {number} ORDER BY place"
+    )
+    places, spans = rejects["place"], rejects["span"]
+    if len(places):
+        _insert(connection, lines_at_bytes(file.path, number, places, spans))
+    refused = f"FROM refused WHERE file = {number} AND record >= 0"
+    records = _numbers(connection, f"SELECT DISTINCT record {refused} ORDER BY record")["record"]
+    if not len(records):
+        return
+    taken = _numbers(
+        connection,
+        "SELECT unnest(range(line, line + span + 1)) AS line FROM rejects JOIN raw_lines "
+        f"USING (file, record) WHERE file = {number}",
+    )["line"]
+    skipped = np.append(taken, 1) if layout.separated and not layout.headless else taken
+    extra = _extra_lines(connection, file, layout)
+    # A record's line is shifted by the line breaks inside the quotes of the records before it.
+    before = np.concatenate([[0], np.cumsum(extra["extra"])])
+    shifted = records + before[np.searchsorted(extra["record"], records)]
+    _insert(
+        connection,
+        lines_of_records(file.path, number, shifted, records, skipped, blanks=len(before) > 1),
+    )
+
+
+def _insert(connection: "duckdb.DuckDBPyConnection", batches: Iterator[pa.RecordBatch]) -> None:
+    reader = pa.RecordBatchReader.from_batches(RAW_LINES, batches)
+    connection.register("found_lines", reader)
+    connection.execute("INSERT INTO raw_lines SELECT * FROM found_lines")
+    connection.unregister("found_lines")
+
+
+def _extra_lines(
+    connection: "duckdb.DuckDBPyConnection", file: SourceFile, layout: Layout
+) -> dict[str, Integers]:
+    """Of the records that span several lines: their number in the file and the lines beyond one."""
+    if layout.format not in ("csv", "tsv"):
+        return {"record": np.zeros(0, np.int64), "extra": np.zeros(0, np.int64)}
+    reader = reader_of(connection, file.path, layout)
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE breaks AS
+        SELECT length(row) - length(replace(row, chr(10), '')) AS extra
+        FROM (SELECT concat_ws('', *COLUMNS(*)) AS row FROM {reader})"""
+    )
+    return _numbers(connection, "SELECT rowid AS record, extra FROM breaks WHERE extra > 0")
+
+
+def _numbers(connection: "duckdb.DuckDBPyConnection", query: str) -> dict[str, Integers]:
+    columns = connection.execute(query).fetchnumpy()
+    return {key: np.asarray(values, dtype=np.int64) for key, values in columns.items()}

@@ -1,0 +1,155 @@
+"""Finding refused rows again in their file: exact line numbers and the line as it was written.
+
+DuckDB numbers records, not lines, and drops the text it cannot parse. Only files that hold a
+refused row are read a second time, in blocks, with numpy finding the line ends.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+
+BLOCK_BYTES = 4 << 20
+
+RAW_LINES = pa.schema(
+    [
+        ("file", pa.int64()),
+        ("record", pa.int64()),
+        ("line", pa.int64()),
+        ("raw", pa.string()),
+        ("utf8", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a file: their text, where each begins and ends, and what came before."""
+
+    content: bytes
+    starts: Integers
+    ends: Integers
+    lines_before: int
+    bytes_before: int
+
+    def filled(self) -> NDArray[np.bool_]:
+        """(L,) whether the line holds more than white space."""
+        filled = self.ends > self.starts
+        codes = np.frombuffer(self.content, np.uint8)
+        leading = codes[np.minimum(self.starts, len(codes) - 1)]
+        # Only a line that begins with white space can consist of it.
+        for index in np.flatnonzero(filled & np.isin(leading, list(b" \t\r\v\f"))):
+            filled[index] = bool(self.content[self.starts[index] : self.ends[index]].strip())
+        return filled
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """The file's bytes, decompressed by suffix."""
+    if path.suffix in (".gz", ".zst"):
+        codec = "gzip" if path.suffix == ".gz" else "zstd"
+        return pa.CompressedInputStream(pa.OSFile(str(path)), codec)
+    return path.open("rb")
+
+
+def read_blocks(path: Path) -> Iterator[Block]:
+    """The file in blocks of whole lines; a line longer than a block comes whole."""
+    carried: list[bytes] = []
+    lines = consumed = 0
+    with open_plain(path) as stream:
+        while True:
+            chunk = stream.read(BLOCK_BYTES)
+            cut = chunk.rfind(b"\n") + 1 if chunk else 0
+            if chunk and not cut:
+                carried.append(chunk)
+                continue
+            content = b"".join(carried) + chunk[:cut]
+            carried = [chunk[cut:]]
+            if content:
+                block = _block(content, lines, consumed)
+                yield block
+                lines += len(block.starts)
+                consumed += len(content)
+            if not chunk:
+                return
+
+
+def _block(content: bytes, lines: int, consumed: int) -> Block:
+    ends = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n")).astype(np.int64)
+    if not content.endswith(b"\n"):
+        ends = np.append(ends, len(content))
+    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
+    return Block(content, starts, ends, lines, consumed)
+
+
+def lines_of_records(
+    path: Path, file: int, places: Integers, records: Integers, skipped: Integers, *, blanks: bool
+) -> Iterator[pa.RecordBatch]:
+    """The lines of records by their place, in batches of `RAW_LINES`.
+
+    Args:
+        path: the file.
+        file: its number, handed on.
+        places: (R,) ascending; counted from 0 over the lines that are not skipped.
+        records: (R,) the records' numbers, handed on.
+        skipped: (S,) line numbers from 1 that hold no record, such as a header.
+        blanks: whether a blank line counts: it does where records span lines.
+    """
+    seen = 0
+    for block in read_blocks(path):
+        numbers = block.lines_before + 1 + np.arange(len(block.starts), dtype=np.int64)
+        counts = ~np.isin(numbers, skipped)
+        counted = np.flatnonzero(counts if blanks else counts & block.filled())
+        first, last = np.searchsorted(places, [seen, seen + len(counted)])
+        if first < last:
+            at = counted[places[first:last] - seen]
+            yield _batch(block, at, at, records[first:last], file)
+        seen += len(counted)
+
+
+def lines_at_bytes(
+    path: Path, file: int, offsets: Integers, spans: Integers
+) -> Iterator[pa.RecordBatch]:
+    """The lines that hold the byte offsets, each with `spans` more lines, as `RAW_LINES`.
+
+    `record` counts from -1 downwards, so that it never meets the number of a parsed record.
+    """
+    for block in read_blocks(path):
+        first, last = np.searchsorted(
+            offsets, [block.bytes_before, block.bytes_before + len(block.content)]
+        )
+        if first < last:
+            inside = offsets[first:last] - block.bytes_before
+            at = np.searchsorted(block.starts, inside, side="right") - 1
+            until = np.minimum(at + spans[first:last], len(block.starts) - 1)
+            yield _batch(block, at, until, -1 - np.arange(first, last), file)
+
+
+def _batch(
+    block: Block, at: Integers, until: Integers, records: Integers, file: int
+) -> pa.RecordBatch:
+    ranges = zip(block.starts[at].tolist(), block.ends[until].tolist(), strict=True)
+    raws = [block.content[start:end] for start, end in ranges]
+    decoded = [raw.decode("utf-8", "backslashreplace").rstrip("\r") for raw in raws]
+    utf8 = [_is_utf8(raw) for raw in raws]
+    columns = [
+        pa.array(np.full(len(at), file)),
+        pa.array(records),
+        pa.array(block.lines_before + 1 + at),
+        pa.array(decoded, pa.string()),
+        pa.array(utf8),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=RAW_LINES)
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

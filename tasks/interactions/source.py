@@ -1,0 +1,153 @@
+"""Where a day's logs and catalogue lie: locations with a `{date}`, files, fingerprints."""
+
+import glob
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+
+from tasks.errors import SourceError
+
+FORMATS = ("jsonl", "csv", "tsv", "parquet", "mind")
+
+_DATE = re.compile(r"\{date(?::([^{}]+))?\}")
+_WILD = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class Source:
+    """How to read one pipeline's logs and catalogue.
+
+    Locations are paths or globs; `{date}` (or `{date:%Y%m%d}`) stands for the day. A location
+    without it holds many days, and each day takes its own rows.
+    """
+
+    format: str
+    """jsonl, csv, tsv, parquet or mind; `.gz` and `.zst` are recognised by suffix."""
+    interactions: str
+    items: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Our column name to the log's, for those that differ."""
+    item_columns: Mapping[str, str] = field(default_factory=dict)
+    """Our column name to the catalogue's, for those that differ."""
+    time_zone: str = "UTC"
+    """Where a day begins, and the zone of times that name none."""
+    late_days: int = 3
+    """Events up to so many days before the file's day go to their own day's partition."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a day: where it is, how it is called in `source`, and what it holds."""
+
+    path: Path
+    name: str
+    """The path below the location's fixed part, so that it is the same on every machine."""
+    bytes: int
+    sha256: str
+
+
+def is_daily(location: str) -> bool:
+    """Whether the location names a day, so that its files belong to one."""
+    return _DATE.search(location) is not None
+
+
+def fill_date(location: str, day: date) -> str:
+    """The location with `{date}` replaced by `day`, and `~` by the home folder."""
+    filled = _DATE.sub(lambda match: day.strftime(match[1] or "%Y-%m-%d"), location)
+    return str(Path(filled).expanduser())
+
+
+def find_files(location: str, day: date) -> list[SourceFile]:
+    """The files of `day`, by name, with their SHA-256.
+
+    Raises:
+        SourceError: there is none; the message names the nearest days that have one.
+    """
+    filled = fill_date(location, day)
+    paths = [Path(filled)] if Path(filled).is_file() else []
+    if not paths and _WILD.search(filled):
+        paths = sorted(map(Path, glob.glob(filled, recursive=True)))  # noqa: PTH207
+    paths = [path for path in paths if path.is_file()]
+    if not paths:
+        raise SourceError(f"No file for {day} at {filled}. {_nearest(location, day)}")
+    for path in paths:
+        if _WILD.search(str(path)):
+            raise SourceError(
+                f"{path} has a glob character (* ? [) in its name, which would match other files "
+                "too. Rename it."
+            )
+    root = _fixed_part(location)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        digests = list(pool.map(_sha256, paths))
+    return [
+        SourceFile(path, _name_below(path, root), path.stat().st_size, digest)
+        for path, digest in zip(paths, digests, strict=True)
+    ]
+
+
+def fingerprint(source: Source, files: Sequence[SourceFile]) -> str:
+    """Digest of everything that decides what a day's interactions are read to be.
+
+    File names are left out: a renamed or moved file is the same log.
+    """
+    parts = [source.format, source.time_zone, str(source.late_days)]
+    parts += [str(is_daily(source.interactions))]
+    parts += [f"{ours}={theirs}" for ours, theirs in sorted(source.columns.items())]
+    return digest_of([*parts, *(file.sha256 for file in files)])
+
+
+def digest_of(parts: Sequence[str]) -> str:
+    """SHA-256 over the parts, with their boundaries."""
+    return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise SourceError(
+            f"{path} cannot be read: {error.strerror}. Check its permissions."
+        ) from error
+
+
+def _fixed_part(location: str) -> Path:
+    """The folder above the first `{date}` or wildcard."""
+    moving = re.search(r"[{*?\[]", location)
+    fixed = location[: moving.start()] if moving else location
+    return Path(fixed[: fixed.rfind("/") + 1] or ".").expanduser()
+
+
+def _name_below(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def _nearest(location: str, day: date) -> str:
+    """What is there instead: the nearest days with a file, or that there is none at all."""
+    if not is_daily(location):
+        return "Check the location in `source`."
+    found = sorted(_days_found(location), key=lambda other: abs((other - day).days))[:3]
+    if not found:
+        return "No other day has one either: check the location in `source`."
+    return f"The nearest days with files are {', '.join(map(str, sorted(found)))}."
+
+
+def _days_found(location: str) -> set[date]:
+    """The days for which the location matches a file."""
+    before, form, after = _DATE.split(location, maxsplit=1)
+    form = form or "%Y-%m-%d"
+    pattern = str(Path(before + re.sub(r"%.", "*", form) + _DATE.sub("*", after)).expanduser())
+    head = str(Path(before + "x").expanduser())[:-1]
+    dated = re.compile(re.escape(head) + "(" + re.sub(r"%.", r"\\d+", re.escape(form)) + ")")
+    days = set()
+    for path in glob.glob(pattern, recursive=True):  # noqa: PTH207
+        if text := dated.match(path):
+            try:
+                days.add(datetime.strptime(text[1], form).date())
+            except ValueError:
+                continue
+    return days
