@@ -134,9 +134,9 @@ def predict(
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Score candidates with PIPELINE's champion: click probability, and rank in the slate."""
-    from flows.runs import predict_file
+    from flows.runs import predict_rows
 
-    rows, model = predict_file(config.resolve(), pipeline, source, output)
+    rows, model = predict_rows(config.resolve(), pipeline, source, output)
     typer.echo(f"{rows:,} candidates scored by {model}", err=True)
 
 
@@ -173,13 +173,19 @@ def simulate(
 @app.command()
 def ui(
     config: ConfigFile = DEFAULT_CONFIG,
+    reports_port: Annotated[int, typer.Option(min=1, max=65535)] = 4100,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
     prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
 ) -> None:
-    """Serve the registry (MLflow) and the runs (Prefect), and say where the reports are."""
+    """Serve the reports, the registry (MLflow) and the runs (Prefect) on this machine."""
     from flows.ui import serve
 
-    serve(config.resolve(), mlflow_port=mlflow_port, prefect_port=prefect_port)
+    serve(
+        config.resolve(),
+        reports_port=reports_port,
+        mlflow_port=mlflow_port,
+        prefect_port=prefect_port,
+    )
 
 
 @config_app.command("check")

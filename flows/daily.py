@@ -36,15 +36,15 @@ def daily(pipeline: str, day: date, config_file: Path, force: bool = False) -> d
     published = publish(workspace, staged, force)
 
     champion = score_champion(workspace, published)
-    drift = detect_drift(workspace, published)
+    drift = detect_drift(workspace, published, champion)
 
     trigger = decide_retrain(workspace, published, champion, drift)
     if not trigger.retrain:
         return close_day(workspace, staged, validated, published, champion, drift, trigger)
 
-    challenger = finetune(pipeline, config_file, published)
+    challenger = finetune(pipeline, config_file, published, trigger)
     contest = evaluate(workspace, published, challenger)
-    verdict = promote(workspace, published, challenger, contest, trigger)
+    verdict = promote(workspace, published, challenger, contest)
     return close_day(
         workspace,
         staged,

@@ -4,15 +4,17 @@ from pathlib import Path
 
 from prefect import flow
 
-from tasks.references import Challenger, Published
+from tasks.references import Challenger, Published, Trigger
 from tasks.register import register
 from tasks.train import train
 from tasks.workspace import open_workspace
 
 
 @flow(name="finetune", flow_run_name="{pipeline}-{published.day}", persist_result=True)
-def finetune(pipeline: str, config_file: Path, published: Published) -> Challenger:
+def finetune(
+    pipeline: str, config_file: Path, published: Published, trigger: Trigger
+) -> Challenger:
     """Train a challenger on the days up to `published` and register it."""
     workspace = open_workspace(config_file, pipeline)
     trained = train(workspace, published)
-    return register(workspace, published, trained)
+    return register(workspace, published, trained, trigger)

@@ -68,6 +68,9 @@ class Schedule(Section):
         return self
 
 
+Severity = Literal["critical", "warning"]
+
+
 class Expectation(BaseModel):
     """One more Great Expectations rule; every other key is an argument of that class."""
 
@@ -75,7 +78,7 @@ class Expectation(BaseModel):
 
     type: str
     """Class name, such as ExpectColumnMeanToBeBetween."""
-    severity: Literal["critical", "warning"] = "warning"
+    severity: Severity = "warning"
     """critical stops the day before anything is published; warning is reported."""
 
     @property
@@ -101,6 +104,11 @@ class Validate(Section):
     """Share of rows whose item the catalogue must know."""
     max_quarantined: float = Field(0.2, ge=0, le=1)
     """Share of the rows read that may be refused before the day stops."""
+    severities: dict[
+        Literal["keys", "unique", "labels", "times", "rows", "clicks", "items"],
+        Severity,
+    ] = {}
+    """Severity by built-in rule; all are critical by default."""
     expectations: tuple[Expectation, ...] = ()
     """Further rules, by Great Expectations class name."""
 

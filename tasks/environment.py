@@ -43,3 +43,5 @@ def keep_state_under(home: Path) -> None:
     A process that Prefect itself started (a worker's) has its home set already, and keeps it.
     """
     os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
+    # Prefect makes its home, but not the folders above it.
+    home.mkdir(parents=True, exist_ok=True)

@@ -23,8 +23,14 @@ class Staged(Reference):
 
     day: date
     folder: str
-    revision_digest: str
+    files: list[str]
+    """Staged Parquet of the rows that were accepted."""
+    source_digest: str
+    """Digest of the day's logs and how they are read: equal digests are the same input."""
     rows_read: int
+    quarantined: int
+    reasons: dict[str, int]
+    """Refused rows by reason."""
 
 
 class Validated(Reference):
@@ -65,7 +71,7 @@ class ChampionRecord(Reference):
     """None when the day ranks nothing: no impression with both a click and a skip."""
     zero_shot_metrics: dict[str, Any] | None
     overtaken_by: str | None
-    """The champion, if it has learned from this day or later: the day is then only published."""
+    """The champion, if it has learned from later days: this one is then only published."""
 
 
 class DriftFound(Reference):
@@ -113,7 +119,8 @@ class ContestHeld(Reference):
     """The champion's version; None is the zero-shot model."""
     decision: str
     reason: str
-    contest: dict[str, Any]
+    contest: dict[str, Any] | None
+    """Both models' metrics, gain and interval; None when the holdout ranks nothing."""
 
 
 class Verdict(Reference):
@@ -121,4 +128,13 @@ class Verdict(Reference):
 
     decision: str
     reason: str
-    model_version: str | None
+    model_version: str
+    live_since: datetime | None
+    """When it became champion; None if it did not."""
+
+
+class DayClosed(Reference):
+    """A complete day."""
+
+    record: dict[str, Any]
+    """The document that `--json` prints and the report is rendered from."""

@@ -1,5 +1,7 @@
 """One pipeline's config and the places its state lives in: what every stage is handed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +39,7 @@ class Workspace:
         """What happened to the pipeline, and when."""
         from tasks.registry.journal import Journal
 
-        return Journal(self.lake.uri("journal"), self.name)
+        return Journal(self.lake.root, self.name)
 
     @cached_property
     def registry(self) -> "Registry":
@@ -45,6 +47,18 @@ class Workspace:
         from tasks.registry.registry import Registry
 
         return Registry(self.tracking_uri, self.home / "mlartifacts", self.name)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the pipeline: two runs of it at once would only do the same work twice.
+
+        Raises:
+            RegistryError: another process holds it; the message names the process.
+        """
+        from tasks.registry.lock import held
+
+        with held(self.home / "locks" / f"{self.name}.run", timeout_seconds=1):
+            yield
 
     @property
     def tracking_uri(self) -> str:

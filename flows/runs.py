@@ -1,0 +1,123 @@
+"""What the commands do, as plain functions that hand back records."""
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from flows.terminal import progress
+from tasks.config import Pipeline, zone
+from tasks.config_file import load_config
+from tasks.environment import keep_state_under
+from tasks.errors import ConfigError
+from tasks.plan import DayPlan, plan_days
+from tasks.records import closed_records, report_path
+from tasks.workspace import Workspace, open_workspace
+
+SHOWN_DAYS = 7
+"""Days that status shows."""
+
+
+def run_day(config_file: Path, pipeline: str, day: date | None, *, force: bool) -> dict[str, Any]:
+    """Run the daily flow; `day` is yesterday in the source's time zone unless given."""
+    workspace = _prepared(config_file, pipeline)
+    from flows.daily import daily
+
+    with progress(), workspace.alone():
+        return daily(pipeline, day or _yesterday(workspace.config), config_file, force)
+
+
+def plan_range(
+    config_file: Path, pipeline: str, first: date, last: date, *, force: bool
+) -> list[DayPlan]:
+    """What `run_range` would do, day by day."""
+    return plan_days(_prepared(config_file, pipeline), first, last, force=force)
+
+
+def run_range(
+    config_file: Path, pipeline: str, first: date, last: date, *, force: bool
+) -> list[dict[str, Any]]:
+    """Run the backfill flow."""
+    workspace = _prepared(config_file, pipeline)
+    from flows.backfill import backfill
+
+    with progress(), workspace.alone():
+        return backfill(pipeline, first, last, config_file, force)
+
+
+def _prepared(config_file: Path, pipeline: str) -> Workspace:
+    """The workspace, with Prefect's home set before Prefect is imported."""
+    workspace = open_workspace(config_file, pipeline)
+    keep_state_under(workspace.home)
+    return workspace
+
+
+def _yesterday(config: Pipeline) -> date:
+    return datetime.now(zone(config)).date() - timedelta(days=1)
+
+
+def statuses(config_file: Path, pipeline: str | None) -> list[dict[str, Any]]:
+    """Champion and latest days of one pipeline, or of all."""
+    names = [pipeline] if pipeline else list(load_config(config_file).pipelines)
+    return [_status(_prepared(config_file, name)) for name in names]
+
+
+def _status(workspace: Workspace) -> dict[str, Any]:
+    records = closed_records(workspace)[-SHOWN_DAYS:]
+    champion = workspace.registry.champion() if records else None
+    words = "no day yet"
+    if records:
+        live = f"v{champion.version}" if champion else "zero-shot"
+        words = f"champion {live}; last day {records[-1]['day']}: {records[-1]['verdict']}"
+    return {
+        "pipeline": workspace.name,
+        "words": words,
+        "champion": champion.version if champion else None,
+        "champion_since": champion.live_since.isoformat()
+        if champion and champion.live_since
+        else None,
+        "days": records,
+    }
+
+
+def find_report(config_file: Path, pipeline: str, day: date | None) -> tuple[str, Path]:
+    """A complete day in words, and the path of its page."""
+    from tasks.report.markdown import render_markdown
+
+    workspace = _prepared(config_file, pipeline)
+    records = {record["day"]: record for record in closed_records(workspace)}
+    if not records:
+        raise ConfigError(
+            f"{pipeline} has no complete day yet; start with dayspring run {pipeline}."
+        )
+    wanted = str(day) if day else max(records)
+    if wanted not in records:
+        raise ConfigError(
+            f"{pipeline} has no complete day {wanted}; there are {min(records)} to {max(records)}. "
+            f"Run it: dayspring run {pipeline} --day {wanted}."
+        )
+    page = report_path(workspace, date.fromisoformat(wanted))
+    return render_markdown(records[wanted]), page
+
+
+def check(config_file: Path) -> list[str]:
+    """Validate the file, and what only the libraries can judge; a line for each pipeline."""
+    from tasks.drift.compare import check_thresholds
+    from tasks.quality.expectations import check_expectations
+    from tasks.validate import custom_expectations
+
+    config = load_config(config_file)
+    lines = []
+    for name, pipeline in config.pipelines.items():
+        check_expectations(custom_expectations(pipeline))
+        check_thresholds(pipeline.drift.thresholds)
+        lines.append(f"{name}: valid; {pipeline.source.format} from {pipeline.source.interactions}")
+    return lines
+
+
+def predict_rows(
+    config_file: Path, pipeline: str, source: Path, output: Path | None
+) -> tuple[int, str]:
+    """Score a file of candidates; returns how many, and by which model."""
+    from tasks.predict import predict_file
+
+    return predict_file(_prepared(config_file, pipeline), source, output)

@@ -1,0 +1,169 @@
+"""Stage: the day's record, its page, and the journal entry that makes the day complete."""
+
+from datetime import date
+from typing import Any
+
+from tasks.memory import remembered
+from tasks.records import closed_records, report_path
+from tasks.references import (
+    Challenger,
+    ChampionRecord,
+    ContestHeld,
+    DayClosed,
+    DriftFound,
+    Published,
+    Staged,
+    Trigger,
+    Validated,
+    Verdict,
+)
+from tasks.register import data_versions
+from tasks.stage import Clock, logger, stage
+from tasks.workspace import Workspace
+
+
+@stage
+def close_day(
+    workspace: Workspace,
+    staged: Staged,
+    validated: Validated,
+    published: Published,
+    champion: ChampionRecord,
+    drift: DriftFound,
+    trigger: Trigger,
+    challenger: Challenger | None = None,
+    held: ContestHeld | None = None,
+    verdict: Verdict | None = None,
+) -> dict[str, Any]:
+    """Write the day's report everywhere it is read, then record the day as complete."""
+
+    def close() -> DayClosed:
+        clock = Clock()
+        record = {
+            **_rows_part(workspace, staged, validated, published),
+            **_model_part(champion, drift, trigger),
+            **_contest_part(champion, challenger, held, verdict, trigger),
+            "data_versions": data_versions(published),
+            "seconds": _seconds(
+                ingest=staged,
+                validate=validated,
+                publish=published,
+                score_champion=champion,
+                detect_drift=drift,
+                decide_retrain=trigger,
+                finetune=challenger,
+                evaluate=held,
+                promote=verdict,
+            ),
+        }
+        _write_reports(workspace, record, challenger, champion)
+        record["seconds"]["close_day"] = clock.seconds
+        return DayClosed(record=record)
+
+    closed = remembered(
+        workspace,
+        published,
+        "closed",
+        DayClosed,
+        close,
+        reason=lambda found: found.record["reason"],
+        model_version=lambda found: found.record["model_version"],
+    )
+    seconds = sum(closed.record["seconds"].values())
+    logger.info(
+        "%s  closed     %.1f s; %s", published.day, seconds, report_path(workspace, published.day)
+    )
+    return closed.record
+
+
+def _rows_part(
+    workspace: Workspace, staged: Staged, validated: Validated, published: Published
+) -> dict[str, Any]:
+    return {
+        "pipeline": workspace.name,
+        "day": str(published.day),
+        "revision": published.revision,
+        "source_digest": staged.source_digest,
+        "rows_read": published.rows_read,
+        "published": published.published,
+        "quarantined": published.quarantined,
+        "duplicates": published.duplicates,
+        "late": published.late,
+        "quarantine_reasons": published.quarantine_reasons,
+        "validation": {"passed": validated.passed, "results": validated.results},
+    }
+
+
+def _model_part(champion: ChampionRecord, drift: DriftFound, trigger: Trigger) -> dict[str, Any]:
+    metrics = {"champion": champion.champion_metrics, "zero_shot": champion.zero_shot_metrics}
+    return {
+        "champion": champion.champion,
+        "champion_auc": _auc(champion.champion_metrics),
+        "zero_shot_auc": _auc(champion.zero_shot_metrics),
+        "metrics": metrics,
+        "drift": drift.report,
+        "trigger": {"retrain": trigger.retrain, "reasons": trigger.reasons},
+    }
+
+
+def _contest_part(
+    champion: ChampionRecord,
+    challenger: Challenger | None,
+    held: ContestHeld | None,
+    verdict: Verdict | None,
+    trigger: Trigger,
+) -> dict[str, Any]:
+    if challenger is None or held is None or verdict is None:
+        return {
+            "finetune": None,
+            "contest": None,
+            "verdict": "published only" if champion.overtaken_by else "no retrain",
+            "reason": "; ".join(trigger.reasons),
+            "model_version": None,
+        }
+    return {
+        "finetune": challenger.summary,
+        "contest": held.contest,
+        "verdict": verdict.decision,
+        "reason": verdict.reason,
+        "model_version": challenger.version,
+    }
+
+
+def _auc(metrics: dict[str, Any] | None) -> float | None:
+    return metrics["impression_auc"] if metrics else None
+
+
+def _seconds(**references: Any) -> dict[str, float]:
+    return {name: ref.seconds for name, ref in references.items() if ref is not None}
+
+
+def _write_reports(
+    workspace: Workspace,
+    record: dict[str, Any],
+    challenger: Challenger | None,
+    champion: ChampionRecord,
+) -> None:
+    """The page under home, the same page on the model's run in MLflow, and Prefect's artifacts."""
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+    from tasks.report.markdown import render_markdown, table_rows
+    from tasks.report.page import render_day, render_index
+    from tasks.report.plots import plot_contest
+
+    earlier = [r for r in closed_records(workspace) if r["day"] < record["day"]]
+    page = render_day(record, earlier)
+    workspace.reports.mkdir(parents=True, exist_ok=True)
+    report_path(workspace, date.fromisoformat(record["day"])).write_text(page, encoding="utf-8")
+    index = render_index([*earlier, record])
+    (workspace.reports / "index.html").write_text(index, encoding="utf-8")
+
+    version = challenger.version if challenger else champion.version
+    if version is not None:
+        files = {f"reports/{record['day']}.html": page.encode()}
+        if challenger:
+            files |= {f"plots/{name}": png for name, png in plot_contest(record, earlier).items()}
+        workspace.registry.attach(version, files=files)
+    key = f"{workspace.name}-{record['day']}"
+    create_markdown_artifact(render_markdown(record), key=key, description="The day in words")
+    create_table_artifact(table_rows(record), key=f"{key}-table", description="The day in figures")

@@ -1,0 +1,131 @@
+"""Stage: the day's profile against the champion's training window."""
+
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tasks.config import zone
+from tasks.context import CLICK_DAYS
+from tasks.memory import remembered
+from tasks.references import ChampionRecord, DriftFound, Published
+from tasks.stage import logger, stage
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tasks.drift.profile import ItemEmbeddings, Profile
+
+PROFILED_COLUMNS = [
+    "event_time",
+    "impression_id",
+    "user_id",
+    "item_id",
+    "position",
+    "label",
+    "history",
+    "surface",
+    "dwell_seconds",
+]
+
+
+@stage
+def detect_drift(
+    workspace: Workspace, published: Published, champion: ChampionRecord
+) -> DriftFound:
+    """Profile the day and hold it against the days that the champion learned from."""
+    found = remembered(
+        workspace,
+        published,
+        "profiled",
+        DriftFound,
+        lambda: _detect(workspace, published, champion),
+        reason=_words,
+    )
+    logger.info("%s  drift      %s", published.day, _words(found))
+    return found
+
+
+def _detect(workspace: Workspace, published: Published, champion: ChampionRecord) -> DriftFound:
+    from tasks.drift.compare import compare
+    from tasks.drift.profile import merge
+
+    earlier = _stored_profiles(workspace, published.day)
+    profile = _profile(workspace, published, earlier)
+    first, last = _reference_days(workspace, published.day, champion.version)
+    reference = [p for p in earlier if first <= p.days[0] <= last]
+    if not reference:
+        return DriftFound(report=None)
+    report = compare(merge(reference), profile, thresholds=workspace.config.drift.thresholds)
+    return DriftFound(report=report.to_json())
+
+
+def _stored_profiles(workspace: Workspace, day: date) -> "list[Profile]":
+    """Profiles of the days before `day`, oldest first."""
+    from tasks.drift.table import PROFILES, from_table
+
+    if workspace.lake.version("profiles") is None:
+        return []
+    days = (day - timedelta(days=CLICK_DAYS), day - timedelta(days=1))
+    return from_table(workspace.lake.read("profiles", columns=PROFILES.names, days=days))
+
+
+def _profile(workspace: Workspace, published: Published, earlier: "list[Profile]") -> "Profile":
+    """Profile the day and store it; no later comparison reads the day's rows again."""
+    from tasks.drift.profile import merge, profile_day
+    from tasks.drift.table import to_table
+
+    lake, day = workspace.lake, published.day
+    rows = lake.read(
+        "interactions", columns=PROFILED_COLUMNS, days=(day, day), version=published.interactions
+    )
+    catalogue = lake.read("items", version=published.items)
+    profile = profile_day(
+        rows,
+        day,
+        catalogue=catalogue,
+        before=merge(earlier) if earlier else None,
+        embeddings=_embeddings(workspace, rows["item_id"].unique(), catalogue),
+        time_zone=workspace.config.source.time_zone,
+    )
+    lake.replace_day(
+        "profiles",
+        day,
+        to_table(profile, published.revision),
+        app_id=f"profiles/{day}",
+        app_version=published.interactions,
+    )
+    return profile
+
+
+def _embeddings(workspace: Workspace, ids, catalogue) -> "ItemEmbeddings":  # type: ignore[no-untyped-def]
+    """The base encoder's vectors of the items shown: an adapter would make days incomparable."""
+    from tasks.drift.profile import ItemEmbeddings
+    from tasks.recommender.base import load_base
+    from tasks.recommender.encoder import Encoder
+    from tasks.recommender.items import describe_items
+
+    compute = workspace.config.compute
+    base = load_base(
+        workspace.config.finetune.base, device=compute.device, precision=compute.precision
+    )
+    encoder = Encoder(base)
+    items = describe_items(ids, catalogue, encoder, workspace.embeddings)
+    return ItemEmbeddings(ids, items.vectors, encoder.digest)
+
+
+def _reference_days(workspace: Workspace, day: date, version: str | None) -> tuple[date, date]:
+    """The champion's training days before `day`; the recent window before there is a champion."""
+    yesterday = day - timedelta(days=1)
+    if version is None:
+        return day - timedelta(days=workspace.config.finetune.window_days), yesterday
+    tags, local = workspace.registry.version(version).tags, zone(workspace.config)
+    first, last = (
+        datetime.fromisoformat(tags[name]).astimezone(local).date()
+        for name in ("trained_from", "trained_through")
+    )
+    return first, min(last, yesterday)
+
+
+def _words(found: DriftFound) -> str:
+    if found.report is None:
+        return "nothing to compare with yet"
+    moved = [f"{c['column']} ({c['words']})" for c in found.report["columns"] if c["drifted"]]
+    return "; ".join(moved) if moved else f"none against {found.report['reference']}"

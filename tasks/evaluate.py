@@ -1,0 +1,70 @@
+"""Stage: champion and challenger on the same impressions, which neither has seen."""
+
+import pyarrow.compute as pc
+
+from tasks.context import day_rows, published_context
+from tasks.errors import EvaluationError
+from tasks.memory import remembered
+from tasks.models import incumbent_before, load
+from tasks.references import Challenger, ContestHeld, Published
+from tasks.stage import logger, stage
+from tasks.workspace import Workspace
+
+
+@stage
+def evaluate(workspace: Workspace, published: Published, challenger: Challenger) -> ContestHeld:
+    """Judge the challenger on the day's latest impressions by the gate's rule."""
+    held = remembered(
+        workspace,
+        published,
+        "judged",
+        ContestHeld,
+        lambda: _judge(workspace, published, challenger),
+        reason=lambda found: found.reason,
+        model_version=lambda _: challenger.version,
+    )
+    logger.info("%s  evaluate   %s: %s", published.day, held.decision, held.reason)
+    return held
+
+
+def _judge(workspace: Workspace, published: Published, challenger: Challenger) -> ContestHeld:
+    from tasks.evaluation.contest import hold_contest
+    from tasks.evaluation.curves import curves
+    from tasks.evaluation.gate import decide
+    from tasks.recommender.score import score
+
+    bar = workspace.config.promote
+    incumbent = incumbent_before(workspace, challenger.holdout_from)
+    rows = day_rows(workspace, published)
+    holdout = rows.filter(pc.greater_equal(rows["event_time"], challenger.holdout_from))
+    context = published_context(workspace, holdout, published)
+    old = score(load(workspace, incumbent.version), holdout, context)
+    new = score(load(workspace, challenger.version), holdout, context)
+    try:
+        contest = hold_contest(
+            old,
+            new,
+            holdout["label"],
+            holdout["impression_id"],
+            holdout["user_id"],
+            confidence=bar.confidence,
+            seed=workspace.config.finetune.seed,
+        )
+    except EvaluationError as error:
+        return ContestHeld(
+            compared_with=incumbent.version,
+            decision="not enough evidence",
+            reason=f"the contest is undefined: {error}",
+            contest=None,
+        )
+    verdict = decide(contest, min_gain=bar.min_gain, min_impressions=bar.min_impressions)
+    drawn = {
+        "champion": curves(old, holdout["label"]),
+        "challenger": curves(new, holdout["label"]),
+    }
+    return ContestHeld(
+        compared_with=incumbent.version,
+        decision=verdict.decision,
+        reason=verdict.reason,
+        contest={**contest.to_json(), "curves": drawn},
+    )

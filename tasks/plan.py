@@ -1,0 +1,57 @@
+"""What is complete, and what would run: asked before a day starts, and by `--dry-run`."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Literal
+
+from tasks.errors import SourceError
+from tasks.sources import day_digest
+from tasks.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class DayPlan:
+    """What a backfill does with one day, and why."""
+
+    day: date
+    action: Literal["run", "continue", "repeat", "skip", "missing"]
+    reason: str
+    record: dict[str, Any] | None = None
+    """The record of a day that is skipped."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as `backfill --dry-run --json` prints it."""
+        return {"day": str(self.day), "action": self.action, "reason": self.reason}
+
+
+def plan_days(workspace: Workspace, first: date, last: date, *, force: bool) -> list[DayPlan]:
+    """The plan of each day from `first` to `last`, oldest first."""
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    return [plan_day(workspace, day, force=force) for day in days]
+
+
+def plan_day(workspace: Workspace, day: date, *, force: bool) -> DayPlan:
+    """The plan of one day: a complete one with unchanged inputs is skipped unless `force`."""
+    try:
+        digest = day_digest(workspace.config.source, day)
+    except SourceError as error:
+        return DayPlan(day, "missing", str(error))
+    entries = workspace.journal.entries(day=day)
+    closed = [entry for entry in entries if entry.event == "closed"]
+    if not entries:
+        return DayPlan(day, "run", "new")
+    if not closed:
+        return DayPlan(day, "continue", f"stopped after {entries[-1].event}")
+    record = closed[-1].evidence["record"]
+    published = [entry.evidence for entry in entries if entry.event == "published"]
+    known = {(each["source_digest"], each["revision"]) for each in published}
+    if (digest, record["revision"]) not in known:
+        return DayPlan(day, "run", f"the source changed since revision {record['revision']}")
+    if force:
+        return DayPlan(day, "repeat", f"--force; revision {record['revision']} is complete")
+    return DayPlan(day, "skip", f"complete, revision {record['revision']}", record)
+
+
+def completed_record(workspace: Workspace, day: date) -> dict[str, Any] | None:
+    """The record of `day` if it is complete and its inputs have not changed."""
+    return plan_day(workspace, day, force=False).record

@@ -1,0 +1,158 @@
+"""Scoring a file of candidates with the champion: what a batch-serving job calls."""
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.config import zone
+from tasks.context import scoring_context
+from tasks.errors import SourceError
+from tasks.interactions.schema import HISTORY, UTC_TIME
+from tasks.models import ZERO_SHOT, load
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    import duckdb
+
+READERS = {
+    ".jsonl": "read_json_auto",
+    ".json": "read_json_auto",
+    ".csv": "read_csv_auto",
+    ".tsv": "read_csv_auto",
+    ".parquet": "read_parquet",
+}
+WRITERS = {".jsonl": "JSON", ".json": "JSON", ".csv": "CSV", ".parquet": "PARQUET"}
+
+
+def predict_file(workspace: Workspace, source: Path, output: Path | None) -> tuple[int, str]:
+    """Score every row of `source`; adds click_probability and rank, 1 the best of its impression.
+
+    Needs user_id and item_id. impression_id (without it a user's rows are one slate), event_time
+    (now without it) and history (item ids, oldest first; derived from past clicks without it) are
+    used where they are there. Names are those of source.columns. Without `output`, CSV on stdout.
+
+    Returns:
+        How many rows were scored, and by which model.
+
+    Raises:
+        SourceError: the file, its format, a column or a value cannot be used.
+    """
+    import duckdb
+
+    from tasks.recommender.score import score
+
+    _check_format(source, READERS)
+    if output is not None:
+        _check_format(output, WRITERS)
+    if not source.is_file():
+        raise SourceError(f"{source} is not a file; give --input a file of candidates.")
+    champion = workspace.registry.champion()
+    with duckdb.connect(config={"TimeZone": workspace.config.source.time_zone}) as connection:
+        rows = _read(connection, workspace, source)
+        first, last = _days(workspace, rows)
+        context = scoring_context(workspace, rows, first, last)
+        scores = score(load(workspace, champion.version if champion else None), rows, context)
+        _write(connection, rows.append_column("click_probability", pa.array(scores)), output)
+    return rows.num_rows, f"v{champion.version}" if champion else ZERO_SHOT
+
+
+def _check_format(path: Path, known: dict[str, str]) -> None:
+    if path.suffix not in known:
+        raise SourceError(
+            f"{path} ends with {path.suffix!r}, which names no format; use {', '.join(known)}."
+        )
+
+
+def _read(connection: "duckdb.DuckDBPyConnection", workspace: Workspace, source: Path) -> pa.Table:
+    """The rows of `source` with our names and types, in the file's order."""
+    import duckdb
+
+    table = f"{READERS[source.suffix]}('{str(source).replace(chr(39), chr(39) * 2)}')"
+    theirs = workspace.config.source.columns
+    try:
+        found = {
+            name: kind for name, kind, *_ in connection.sql(f"DESCRIBE FROM {table}").fetchall()
+        }
+        for needed in ("user_id", "item_id"):
+            if theirs.get(needed, needed) not in found:
+                raise SourceError(
+                    f"{source} has no column {theirs.get(needed, needed)}; it has {', '.join(found)}. "
+                    "Rename it, or map it in source.columns."
+                )
+        chosen = ", ".join(
+            f"{_expression(ours, theirs.get(ours, ours), found)} AS {ours}" for ours in _DEFAULTS
+        )
+        rows = connection.sql(f"SELECT {chosen} FROM {table}").to_arrow_table()  # noqa: S608
+    except duckdb.Error as error:
+        first = str(error).splitlines()[0]
+        raise SourceError(f"{source} cannot be read: {first}. Repair that value.") from None
+    if not rows.num_rows:
+        raise SourceError(f"{source} holds no rows, so there is nothing to score.")
+    for needed in ("user_id", "item_id", "event_time"):
+        if rows[needed].null_count:
+            raise SourceError(
+                f"{source}: {rows[needed].null_count} rows have no {needed}; fill it."
+            )
+    return rows.cast(_CANDIDATES)
+
+
+_CANDIDATES = pa.schema(
+    [
+        ("event_time", UTC_TIME),
+        ("impression_id", pa.string()),
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("position", pa.int32()),
+        ("history", HISTORY),
+    ]
+)
+
+_DEFAULTS = {
+    "event_time": "now()",
+    "impression_id": "CAST(user_id AS VARCHAR)",
+    "user_id": "NULL",
+    "item_id": "NULL",
+    "position": "NULL",
+    "history": "NULL",
+}
+_TYPES = {"event_time": "TIMESTAMPTZ", "position": "INTEGER"}
+
+
+def _expression(ours: str, theirs: str, found: dict[str, str]) -> str:
+    """SQL for our column; `history` may be a list, a list of item and label, or ids in one text."""
+    if theirs not in found:
+        return _DEFAULTS[ours]
+    column = '"' + theirs.replace('"', '""') + '"'
+    if ours != "history":
+        return f"CAST({column} AS {_TYPES.get(ours, 'VARCHAR')})"
+    if found[theirs].startswith("STRUCT"):
+        return column
+    items = f"string_split({column}, ' ')" if found[theirs] == "VARCHAR" else column
+    return f"list_transform({items}, lambda x: {{'item_id': CAST(x AS VARCHAR), 'label': 1}})"
+
+
+def _days(workspace: Workspace, rows: pa.Table) -> tuple[date, date]:
+    """The first and the last day of the rows, in the source's time zone."""
+    span = pc.min_max(rows["event_time"]).as_py()
+    local = zone(workspace.config)
+    return span["min"].astimezone(local).date(), span["max"].astimezone(local).date()
+
+
+def _write(connection: "duckdb.DuckDBPyConnection", scored: pa.Table, output: Path | None) -> None:
+    """Rows in the file's order, each with its rank; written whole or not at all."""
+    connection.register("scored", scored)
+    connection.sql(
+        "SELECT *, rank() OVER (PARTITION BY impression_id ORDER BY click_probability DESC) AS rank "
+        "FROM (SELECT * EXCLUDE (history, position), row_number() OVER () AS n FROM scored) "
+        "ORDER BY n"
+    ).project("* EXCLUDE (n)").create_view("ranked")
+    if output is None:
+        connection.execute("COPY ranked TO '/dev/stdout' (FORMAT CSV)")
+        return
+    partial = output.with_name(f".{output.name}.partial")
+    target = str(partial).replace("'", "''")
+    connection.execute(f"COPY ranked TO '{target}' (FORMAT {WRITERS[output.suffix]})")
+    partial.replace(output)

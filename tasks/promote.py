@@ -1,0 +1,46 @@
+"""Stage: the alias moves, or stays and the reason is recorded."""
+
+from tasks.memory import remembered
+from tasks.references import Challenger, ContestHeld, Published, Verdict
+from tasks.stage import logger, stage
+from tasks.workspace import Workspace
+
+
+@stage
+def promote(
+    workspace: Workspace, published: Published, challenger: Challenger, held: ContestHeld
+) -> Verdict:
+    """Make the challenger champion if it won, and the champion is still the one it beat."""
+    verdict = remembered(
+        workspace,
+        published,
+        "verdict",
+        Verdict,
+        lambda: _settle(workspace, challenger, held),
+        reason=lambda found: found.reason,
+        event=lambda found: "promoted" if found.live_since else "kept",
+        model_version=lambda _: challenger.version,
+    )
+    logger.info("%s  promote    %s: %s", published.day, verdict.decision, verdict.reason)
+    return verdict
+
+
+def _settle(workspace: Workspace, challenger: Challenger, held: ContestHeld) -> Verdict:
+    """Carry the gate's decision into the registry; safe to repeat after a kill."""
+    registry, version = workspace.registry, challenger.version
+    if held.decision != "promote":
+        registry.keep(
+            version, verdict=held.decision, reason=held.reason, evidence=held.contest or {}
+        )
+        return Verdict(
+            decision=held.decision, reason=held.reason, model_version=version, live_since=None
+        )
+    moved = registry.promote(
+        version, compared_with=held.compared_with, reason=held.reason, evidence=held.contest or {}
+    )
+    return Verdict(
+        decision="promote" if moved.moved else "keep",
+        reason=held.reason if moved.moved else moved.reason,
+        model_version=version,
+        live_since=moved.live_since,
+    )

@@ -1,0 +1,114 @@
+"""Stage: a validated day becomes public, with the counts and sketches that later stages read."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+from tasks.errors import LakeError
+from tasks.interactions.publish import Publication, publish_day
+from tasks.interactions.staged import read_manifest
+from tasks.references import Published, Staged
+from tasks.stage import Clock, logger, stage
+from tasks.workspace import Workspace
+
+
+@stage
+def publish(workspace: Workspace, staged: Staged, force: bool) -> Published:
+    """Publish the staged day in one commit, then count its hours; the same day twice is one day.
+
+    `force` starts another attempt at a day that is complete; its rows stay as they are.
+    """
+    clock = Clock()
+    found = read_manifest(Path(staged.folder))
+    if found is None:
+        raise LakeError(
+            f"{staged.folder} is gone or half-written since it was staged. Run the day again."
+        )
+    made = publish_day(workspace.lake, found)
+    for day in _days_to_count(workspace, made):
+        _count_hours(workspace, day, made.version)
+    published = Published(
+        day=made.day,
+        revision=made.revision,
+        attempt=_attempt(workspace, made, force),
+        rows_read=made.rows_read,
+        published=made.published,
+        quarantined=made.quarantined,
+        duplicates=made.duplicates,
+        late=made.late,
+        quarantine_reasons=dict(made.quarantine_reasons),
+        interactions=made.version,
+        items=_version(workspace, "items"),
+        item_hours=_version(workspace, "item_hours"),
+    )
+    published = published.model_copy(update={"seconds": clock.seconds})
+    published = _recorded(workspace, published, staged.source_digest)
+    found.discard()
+    logger.info(
+        "%s  publish    revision %d, version %d%s",
+        published.day,
+        published.revision,
+        published.interactions,
+        f", {published.late:,} late rows to their own days" if published.late else "",
+    )
+    return published
+
+
+def _attempt(workspace: Workspace, made: Publication, force: bool) -> int:
+    """0 at first; a day that is complete is only attempted again on demand."""
+    closed = [
+        entry
+        for entry in workspace.journal.entries(day=made.day, event="closed")
+        if entry.evidence["record"]["revision"] == made.revision
+    ]
+    return len(closed) if force else max(len(closed) - 1, 0)
+
+
+def _recorded(workspace: Workspace, published: Published, source_digest: str) -> Published:
+    """The publication as the journal keeps it: a repeat trains on the same table versions.
+
+    Keyed by the source, not by the revision: two sources may hold the same rows of a day.
+    """
+    from tasks.registry.journal import Outcome
+
+    outcome = Outcome(
+        reason=f"revision {published.revision}: {published.published:,} rows",
+        day=published.day,
+        evidence={**published.model_dump(mode="json"), "source_digest": source_digest},
+    )
+    key = f"{published.day}/published/{source_digest[:16]}"
+    entry = workspace.journal.once(key, "published", lambda: outcome)
+    if published.attempt:
+        return published
+    evidence = {k: v for k, v in entry.evidence.items() if k != "source_digest"}
+    return Published.model_validate(evidence)
+
+
+def _days_to_count(workspace: Workspace, made: Publication) -> list[date]:
+    """The days whose rows changed; a correction may also have taken late rows out of others."""
+    if made.superseded is None:
+        return list(made.days)
+    late = workspace.config.source.late_days
+    around = {made.day + timedelta(days=n) for n in range(-late, 2)}
+    return sorted(around | set(made.days))
+
+
+def _count_hours(workspace: Workspace, day: date, version: int) -> None:
+    from tasks.recommender.statistics import count_item_hours
+
+    rows = workspace.lake.read(
+        "interactions",
+        columns=["event_date", "event_time", "item_id", "label"],
+        days=(day, day),
+        version=version,
+    )
+    # The table's version grows with every publication, so an older count never replaces a newer.
+    workspace.lake.replace_day(
+        "item_hours", day, count_item_hours(rows), app_id=f"item_hours/{day}", app_version=version
+    )
+
+
+def _version(workspace: Workspace, table: str) -> int:
+    version = workspace.lake.version(table)
+    if version is None:
+        raise LakeError(f"{workspace.lake.uri(table)} was written and is gone. Run the day again.")
+    return version

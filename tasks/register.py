@@ -1,0 +1,72 @@
+"""Stage: the challenger becomes a version in the registry."""
+
+import json
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from shutil import rmtree
+
+from tasks.memory import remembered
+from tasks.references import Challenger, Published, Trained, Trigger
+from tasks.stage import logger, stage
+from tasks.workspace import Workspace
+
+
+@stage
+def register(
+    workspace: Workspace, published: Published, trained: Trained, trigger: Trigger
+) -> Challenger:
+    """Log adapter, head and config as one version; a repeat finds the version it made before."""
+    challenger = remembered(
+        workspace,
+        published,
+        "trained",
+        Challenger,
+        lambda: _register(workspace, published, trained, trigger),
+        reason=lambda made: f"v{made.version}: {made.summary['kept']}",
+        model_version=lambda made: made.version,
+    )
+    rmtree(trained.folder, ignore_errors=True)
+    logger.info("%s  register   v%s", published.day, challenger.version)
+    return challenger
+
+
+def _register(
+    workspace: Workspace, published: Published, trained: Trained, trigger: Trigger
+) -> Challenger:
+    summary = trained.summary
+    made = workspace.registry.register(
+        Path(trained.folder),
+        fingerprint=f"{workspace.name}/{published.key('trained')}",
+        loader_module="tasks.recommender.pyfunc",
+        tags={
+            "day": str(published.day),
+            "trained_from": trained.trained_from.isoformat(),
+            "trained_through": trained.trained_through.isoformat(),
+            "data_versions": json.dumps(data_versions(published)),
+            "trigger": "; ".join(trigger.reasons),
+            "code_version": installed_version("dayspring"),
+        },
+        params=workspace.config.finetune.model_dump(mode="json"),
+        metrics={
+            "finetune_seconds": summary["seconds"],
+            "rows_per_second": summary["rows_per_second"],
+            "validation_auc": summary["validation_auc"],
+        },
+    )
+    return Challenger(
+        version=made.version,
+        run_id=made.run_id,
+        trained_from=trained.trained_from,
+        trained_through=trained.trained_through,
+        holdout_from=trained.holdout_from,
+        summary=summary,
+    )
+
+
+def data_versions(published: Published) -> dict[str, int]:
+    """The Delta versions of the tables as of the day's publication."""
+    return {
+        "interactions": published.interactions,
+        "items": published.items,
+        "item_hours": published.item_hours,
+    }
