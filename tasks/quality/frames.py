@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from tasks.interactions.schema import INTERACTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow.dataset as ds
 
 LOCAL_DATE = "date of event_time"
 ITEM_KNOWN = "item is in the catalogue"
@@ -31,10 +31,17 @@ class Frame:
     derive: Callable[[pa.Table], pa.Table] = lambda rows: rows
 
 
-def staged_rows(files: Sequence[Path]) -> ds.Dataset:
+def staged_rows(files: Sequence[Path]) -> "ds.Dataset":
     """The staged Parquet files as one table that nothing of has been read yet, in their order."""
+    import pyarrow.dataset as ds
+
     schema = pa.schema([field.with_nullable(True) for field in INTERACTIONS])
     return ds.dataset([str(file) for file in files], schema=schema, format="parquet")
+
+
+def count_rows(staged: "ds.Dataset", day: date) -> int:
+    """How many staged rows are of `day` itself."""
+    return staged.count_rows(filter=pc.field("event_date") == day)
 
 
 def as_pandas(rows: pa.Table) -> "pd.DataFrame":
@@ -105,7 +112,7 @@ def against_catalogue(known_items: pa.Array | pa.ChunkedArray) -> Frame:
 
 
 def rows_at(
-    staged: ds.Dataset, positions: Sequence[int], columns: tuple[str, ...]
+    staged: "ds.Dataset", positions: Sequence[int], columns: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     """The staged rows at `positions`, in that order, as what a reader needs to find them.
 

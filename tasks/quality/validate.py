@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from tasks.quality.expectations import CustomExpectation, Severity, build
-from tasks.quality.frames import as_pandas, rows_at, staged_rows
+from tasks.quality.frames import as_pandas, count_rows, rows_at, staged_rows
 from tasks.quality.suite import Check, RecentDay, Settings, custom_checks, default_suite
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow.dataset as ds
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def validate_day(
         ConfigError: `settings` names a rule that does not exist.
     """
     staged = staged_rows(files)
-    rows = staged.count_rows(filter=ds.field("event_date") == day)
+    rows = count_rows(staged, day)
     checks, unjudged = default_suite(
         day, rows, known_items=known_items, recent=recent, settings=settings
     )
@@ -112,7 +112,7 @@ def _by_frame(checks: Sequence[Check]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _load(staged: ds.Dataset, check: Check) -> pa.Table:
+def _load(staged: "ds.Dataset", check: Check) -> pa.Table:
     return check.frame.derive(staged.to_table(columns=list(check.frame.columns)))
 
 
@@ -179,7 +179,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _result(staged: ds.Dataset, check: Check, outcome: Any) -> ExpectationResult:
+def _result(staged: "ds.Dataset", check: Check, outcome: Any) -> ExpectationResult:
     found = outcome.result
     positions = [] if outcome.success else found.get("partial_unexpected_index_list") or []
     return ExpectationResult(
