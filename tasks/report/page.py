@@ -1,7 +1,7 @@
 """The day's HTML page and the list of days: one file each, nothing loaded from elsewhere.
 
 No scripts at all, one style sheet that the page's content security policy names by its hash, and
-pictures as inline SVG. Every part of a record is optional; what a day lacks, its page does not show.
+pictures as inline SVG. Every part of a record is optional: what a day lacks, its page leaves out.
 """
 
 import base64
@@ -29,15 +29,6 @@ from tasks.report.words import Record, as_number
 FOLDER = Path(__file__).parent
 MAX_DAYS = 60
 """Days in the chart of AUC: more would be a smear at this width."""
-METRIC_NAMES = {
-    "impression_auc": "impression AUC",
-    "pooled_auc": "pooled AUC",
-    "mrr": "MRR",
-    "ndcg_5": "nDCG@5",
-    "ndcg_10": "nDCG@10",
-    "log_loss": "log loss",
-    "calibration_error": "calibration error",
-}
 
 
 def render_day(record: Record, history: Sequence[Record]) -> str:
@@ -133,7 +124,7 @@ def _environment() -> Environment:
         expectation_words=words.expectation_words,
     )
     environment.globals.update(
-        metric_names=METRIC_NAMES,
+        metric_names=words.METRIC_NAMES,
         difference=_difference,
         verdict_words=words.verdict_words,
         gain_words=words.gain_words,

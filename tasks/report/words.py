@@ -8,6 +8,16 @@ from typing import Any
 
 MISSING = "–"
 Record = Mapping[str, Any]
+"""A day as one JSON document, or a part of it."""
+METRIC_NAMES = {
+    "impression_auc": "impression AUC",
+    "pooled_auc": "pooled AUC",
+    "mrr": "MRR",
+    "ndcg_5": "nDCG@5",
+    "ndcg_10": "nDCG@10",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
+}
 
 
 @dataclass(frozen=True)
