@@ -15,6 +15,8 @@ _DEFAULTS = {
     # Our own lines tell the day's story; Prefect's go to its server, where its UI shows them.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "dayspring",
+    # A stage called outside a flow, as tests do, has no run to send its lines to.
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     # A machine with two busy cores needs longer than the default 20 s.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -1,7 +1,5 @@
 """Stage: champion and challenger on the same impressions, which neither has seen."""
 
-import pyarrow.compute as pc
-
 from tasks.context import day_rows, published_context
 from tasks.errors import EvaluationError
 from tasks.memory import remembered
@@ -32,11 +30,11 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
     from tasks.evaluation.curves import curves
     from tasks.evaluation.gate import decide
     from tasks.recommender.score import score
+    from tasks.recommender.shots import impressions_since
 
     bar = workspace.config.promote
     incumbent = incumbent_before(workspace, challenger.holdout_from)
-    rows = day_rows(workspace, published)
-    holdout = rows.filter(pc.greater_equal(rows["event_time"], challenger.holdout_from))
+    holdout = impressions_since(day_rows(workspace, published), challenger.holdout_from)
     context = published_context(workspace, holdout, published)
     old = score(load(workspace, incumbent.version), holdout, context)
     new = score(load(workspace, challenger.version), holdout, context)

@@ -36,7 +36,14 @@ def staged_rows(files: Sequence[Path]) -> "ds.Dataset":
     import pyarrow.dataset as ds
 
     schema = pa.schema([field.with_nullable(True) for field in INTERACTIONS])
-    return ds.dataset([str(file) for file in files], schema=schema, format="parquet")
+    # Staging writes the days into the folders' names (event_date=2019-11-09), not into the files.
+    days = pa.schema([schema.field("event_date"), schema.field("source_day")])
+    return ds.dataset(
+        [str(file) for file in files],
+        schema=schema,
+        format="parquet",
+        partitioning=ds.partitioning(days, flavor="hive"),
+    )
 
 
 def count_rows(staged: "ds.Dataset", day: date) -> int:

@@ -117,7 +117,7 @@ def test_a_pipeline_name_cannot_leave_the_home_folder(tmp_path, name):
 def test_what_is_no_yaml_mapping_is_told_with_the_file(tmp_path, text):
     path = tmp_path / "pipelines.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="pipelines.yaml"):
+    with pytest.raises(ConfigError, match=r"pipelines\.yaml"):
         load_config(path)
 
 
@@ -139,5 +139,5 @@ def test_an_unknown_time_zone_names_the_closest(tmp_path):
 
 def test_an_unknown_pipeline_names_those_there_are(tmp_path):
     config = load_config(write(tmp_path))
-    with pytest.raises(ConfigError, match="has: news. Did you mean news"):
+    with pytest.raises(ConfigError, match=r"has: news\. Did you mean news"):
         load_pipeline(config, "new")
