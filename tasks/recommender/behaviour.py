@@ -1,0 +1,145 @@
+"""Behaviour features of each candidate, as of the last completed hour before its impression.
+
+Rates are log-odds above the population's, so a portal whose click rate moves as a whole leaves them
+where they are. An item's own rate is shrunk towards that of items with similar titles, which is all
+there is to know of one that has hardly been shown.
+
+Shapes: N rows, S slates, H history length, I items, F features.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.recommender.items import Items
+from tasks.recommender.slates import Slates
+from tasks.recommender.statistics import (
+    Counts,
+    Floats,
+    Ints,
+    read_as_of,
+    smoothed_logit,
+    sweep,
+)
+
+NAMES = (
+    "item_rate",
+    "similar_rate",
+    "category_rate",
+    "item_impressions",
+    "item_clicks",
+    "recent_impressions",
+    "age",
+    "never_shown",
+    "category_match",
+    "user_rate",
+)
+
+HALF_LIFE_HOURS = 24.0
+"""News fade within a day; longer half-lives ranked MIND's days 9 and 10 no better."""
+GROUP_HALF_LIFE_HOURS = 168.0
+"""Half-life of the rates of categories and of the population, which change slowly."""
+RECENT_HOURS = 3.0
+"""Half-life of `recent_impressions`: whether the portal is pushing the item right now."""
+PRIOR_RATE = 0.05
+"""Click rate assumed of a portal of which nothing is known."""
+ITEM_STRENGTH = 30.0
+"""Impressions after which an item's own rate weighs as much as that of similar titles."""
+GROUP_STRENGTH = 100.0
+"""The same for categories and for similar titles, against the population's rate."""
+TASTE_STRENGTH = 5.0
+"""History entries after which the user's own share of a category outweighs what slates show."""
+KERNEL_SHARPNESS = 12.0
+"""Similar titles weigh exp(12 (cos − 1)): one at cos 0.8 weighs a tenth of the item itself."""
+MAX_SIMILAR = 4096
+"""Most shown items that a kernel average looks at; it bounds the cost of an hour."""
+
+
+def behaviour_features(slates: Slates, items: Items, counts: Counts) -> NDArray[np.float32]:
+    """(N, F) features in the order of NAMES, not yet standardised."""
+    item, hour = slates.candidate, slates.hour
+    seen = read_as_of(counts, item, hour, half_life_hours=HALF_LIFE_HOURS)
+    recent = read_as_of(counts, item, hour, half_life_hours=RECENT_HOURS)
+    everyone = _population_seen(counts, hour)
+    level = (everyone[:, 1] + GROUP_STRENGTH * PRIOR_RATE) / (everyone[:, 0] + GROUP_STRENGTH)
+    similar = _similar_rate(counts, items.vectors, item, hour, level)
+    by_category = counts.grouped(items.category, items.num_categories)
+    category = _category_seen(by_category, items.category[item], hour)
+    shown_share = (category[:, 0] + 1) / (everyone[:, 0] + max(items.num_categories, 1))
+    age, unseen = _age(counts, items, item, hour)
+    above = np.log(level / (1 - level))
+    features = [
+        smoothed_logit(seen, similar, strength=ITEM_STRENGTH) - above,
+        np.log(similar / (1 - similar)) - above,
+        smoothed_logit(category, level, strength=GROUP_STRENGTH) - above,
+        np.log1p(seen[:, 0]),
+        np.log1p(seen[:, 1]),
+        np.log1p(recent[:, 0]),
+        age,
+        unseen,
+        _category_match(slates, items, shown_share),
+        _user_rate(slates),
+    ]
+    return np.stack(features, axis=1).astype(np.float32)
+
+
+def _population_seen(counts: Counts, hour: Ints) -> Floats:
+    everything = counts.grouped(np.zeros(counts.num_items, np.int64), 1)
+    zero = np.zeros(len(hour), np.int64)
+    return read_as_of(everything, zero, hour, half_life_hours=GROUP_HALF_LIFE_HOURS)
+
+
+def _category_seen(by_category: Counts, category: Ints, hour: Ints) -> Floats:
+    known = np.maximum(category, 0)
+    seen = read_as_of(by_category, known, hour, half_life_hours=GROUP_HALF_LIFE_HOURS)
+    return np.where(category[:, None] >= 0, seen, 0.0)
+
+
+def _similar_rate(
+    counts: Counts, vectors: NDArray[np.float32], item: Ints, hour: Ints, level: Floats
+) -> Floats:
+    """(N,) click rate of all items, weighted by how similar their titles are to the candidate's."""
+    import torch
+
+    embeddings = torch.from_numpy(vectors)
+    rate = level.copy()
+    for rows, state in sweep(counts, hour, half_life_hours=HALF_LIFE_HOURS):
+        shown = np.flatnonzero(state[:, 0] > 0.01)
+        if len(shown) > MAX_SIMILAR:
+            shown = shown[np.argpartition(-state[shown, 0], MAX_SIMILAR)[:MAX_SIMILAR]]
+        asked, row = np.unique(item[rows], return_inverse=True)
+        cosine = embeddings[asked] @ embeddings[shown].T
+        weight = cosine.sub_(1).mul_(KERNEL_SHARPNESS).exp_()
+        seen = (weight @ torch.from_numpy(state[shown].astype(np.float32))).double().numpy()[row]
+        rate[rows] = (seen[:, 1] + ITEM_STRENGTH * level[rows]) / (seen[:, 0] + ITEM_STRENGTH)
+    return rate
+
+
+def _age(counts: Counts, items: Items, item: Ints, hour: Ints) -> tuple[Floats, Floats]:
+    """Log hours since the item appeared (0 for a new one), and 1 where it was never shown."""
+    first = counts.first_hours()[item]
+    unseen = first >= hour
+    published = items.published_hour[item]
+    born = np.where(published < hour, published, np.where(unseen, hour, first))
+    return np.log1p(np.maximum(hour - born, 0)), unseen.astype(np.float64)
+
+
+def _category_match(slates: Slates, items: Items, shown_share: Floats) -> Floats:
+    """(N,) log of how much oftener the history has the candidate's category than slates have."""
+    category = items.category[slates.candidate]
+    liked = np.zeros((len(slates.history), items.num_categories + 1))
+    slate, place = np.nonzero(slates.liked)
+    # Entries of unknown category fill the last column: number −1.
+    np.add.at(liked, (slate, items.category[slates.history[slate, place]]), 1)
+    num_liked, expected = liked.sum(1)[slates.slate], shown_share
+    share = (liked[slates.slate, category] + TASTE_STRENGTH * expected) / (
+        num_liked + TASTE_STRENGTH
+    )
+    return np.where(category >= 0, np.log(share / expected), 0.0)
+
+
+def _user_rate(slates: Slates) -> Floats:
+    """(N,) log-odds of a like in the history; 0 where the history logs no dislikes."""
+    likes = slates.liked.sum(1)
+    dislikes = (slates.history >= 0).sum(1) - likes
+    rate = np.log((likes + 1) / (dislikes + 1)) * (dislikes > 0)
+    return rate[slates.slate]
