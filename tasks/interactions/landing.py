@@ -7,8 +7,9 @@ its place in reading order over all files. `refused` holds what goes to quaranti
 # Names and values from outside go through `engine.name` and `engine.text`.
 # ruff: noqa: S608
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -105,11 +106,11 @@ def find_refused(
         "CREATE TEMP TABLE raw_lines (file BIGINT, record BIGINT, line BIGINT, raw VARCHAR, "
         "utf8 BOOLEAN)"
     )
-    for number, file in enumerate(files):
-        if layout.format == "parquet":
+    if layout.format == "parquet":
+        for number, file in enumerate(files):
             _find_parquet_rows(connection, number, file)
-        else:
-            _find_lines(connection, number, file, layout)
+    else:
+        _find_lines(connection, files, layout)
     not_json = "false"
     if layout.format == "jsonl":
         not_json = "CASE WHEN json_valid(raw) THEN json_type(raw) <> 'OBJECT' ELSE true END"
@@ -181,18 +182,39 @@ def _find_parquet_rows(
 
 
 def _find_lines(
-    connection: "duckdb.DuckDBPyConnection", number: int, file: SourceFile, layout: Layout
+    connection: "duckdb.DuckDBPyConnection", files: Sequence[SourceFile], layout: Layout
 ) -> None:
-    rejects = _numbers(
-        connection, f"SELECT place, span FROM rejects WHERE file = {number} ORDER BY place"
+    rejects = [
+        _numbers(
+            connection, f"SELECT place, span FROM rejects WHERE file = {number} ORDER BY place"
+        )
+        for number in range(len(files))
+    ]
+    at_bytes = (
+        lines_at_bytes(file.path, number, found["place"], found["span"])
+        for number, (file, found) in enumerate(zip(files, rejects, strict=True))
+        if len(found["place"])
     )
-    places, spans = rejects["place"], rejects["span"]
-    if len(places):
-        _insert(connection, lines_at_bytes(file.path, number, places, spans))
-    refused = f"FROM refused WHERE file = {number} AND record >= 0"
-    records = _numbers(connection, f"SELECT DISTINCT record {refused} ORDER BY record")["record"]
+    _insert(connection, itertools.chain.from_iterable(at_bytes))
+    places = [_places(connection, number, file, layout) for number, file in enumerate(files)]
+    of_records = (
+        lines_of_records(file.path, number, **found)
+        for number, (file, found) in enumerate(zip(files, places, strict=True))
+        if found is not None
+    )
+    _insert(connection, itertools.chain.from_iterable(of_records))
+
+
+def _places(
+    connection: "duckdb.DuckDBPyConnection", number: int, file: SourceFile, layout: Layout
+) -> dict[str, Any] | None:
+    """Where the refused records of one file stand, for `lines_of_records`; None without any."""
+    records = _numbers(
+        connection,
+        f"SELECT DISTINCT record FROM refused WHERE file = {number} AND record >= 0 ORDER BY record",
+    )["record"]
     if not len(records):
-        return
+        return None
     taken = _numbers(
         connection,
         "SELECT unnest(range(line, line + span + 1)) AS line FROM rejects JOIN raw_lines "
@@ -202,11 +224,8 @@ def _find_lines(
     extra = _extra_lines(connection, file, layout)
     # A record's line is shifted by the line breaks inside the quotes of the records before it.
     before = np.concatenate([[0], np.cumsum(extra["extra"])])
-    shifted = records + before[np.searchsorted(extra["record"], records)]
-    _insert(
-        connection,
-        lines_of_records(file.path, number, shifted, records, skipped, blanks=len(before) > 1),
-    )
+    places = records + before[np.searchsorted(extra["record"], records)]
+    return {"places": places, "records": records, "skipped": skipped, "blanks": len(before) > 1}
 
 
 def _insert(connection: "duckdb.DuckDBPyConnection", batches: Iterator[pa.RecordBatch]) -> None:

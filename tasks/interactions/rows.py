@@ -87,11 +87,12 @@ def _stamp(moment: datetime) -> str:
 
 def time_sql(column: str) -> str:
     """SQL: text as a time; ISO 8601 with or without offset, or seconds, ms or µs since 1970."""
-    number = f"TRY_CAST({column} AS DOUBLE)"
-    return f"""COALESCE(TRY_CAST({column} AS TIMESTAMPTZ), CASE
-        WHEN abs({number}) BETWEEN 1e8 AND 1e11 THEN make_timestamptz(({number} * 1e6)::BIGINT)
-        WHEN abs({number}) BETWEEN 1e11 AND 1e14 THEN make_timestamptz(({number} * 1e3)::BIGINT)
-        WHEN abs({number}) BETWEEN 1e14 AND 1e17 THEN make_timestamptz({number}::BIGINT) END)"""
+    # The number stands in a lambda: written out, it would be parsed for rows that do not need it.
+    return f"""COALESCE(TRY_CAST({column} AS TIMESTAMPTZ),
+        list_transform([TRY_CAST({column} AS DOUBLE)], lambda x: CASE
+            WHEN abs(x) BETWEEN 1e8 AND 1e11 THEN make_timestamptz((x * 1e6)::BIGINT)
+            WHEN abs(x) BETWEEN 1e11 AND 1e14 THEN make_timestamptz((x * 1e3)::BIGINT)
+            WHEN abs(x) BETWEEN 1e14 AND 1e17 THEN make_timestamptz(x::BIGINT) END)[1])"""
 
 
 def reason_sql(reasons: Sequence[tuple[str, str]]) -> str:
