@@ -26,7 +26,13 @@ DEFAULT_THRESHOLDS: Mapping[str, float] = {
     "item_embedding": 0.1,
     "nulls": 0.05,
 }
-"""Effect size by column above which it has drifted; docs/drift.md says why these."""
+"""Effect size by column above which it has drifted.
+
+Ten points of candidates that change category are a distance of 0.10 to 0.16. On the days of a real
+news portal (1,000 impressions each) nothing but chance and the weekday moved category up to 0.07,
+slate lengths to 0.10, the clock of a Monday after a weekend to 0.19, new items to 0.08, the mean
+embedding to 0.07 and clicks to 0.05.
+"""
 
 PARTS = 10
 """Groups that an ordered column is cut into."""
@@ -197,7 +203,7 @@ def _bins(column: str, reference: Profile, current: Profile, size: Size) -> _Shi
 
 def _distance(p: measures.Shares, q: measures.Shares, n: float, m: float) -> float:
     """Jensen-Shannon distance (the root of the divergence) beyond noise."""
-    noise = measures.jensen_shannon_noise(len(p), n, m)
+    noise = measures.jensen_shannon_noise(int(np.count_nonzero(p + q)), n, m)
     return math.sqrt(measures.beyond_noise(measures.jensen_shannon(p, q), noise))
 
 
@@ -289,8 +295,6 @@ def _labels(column: str, edges: list[int]) -> list[str]:
     def text(edge: int, back: int = 0) -> str:
         return f"{bin_value(edge):.3g}" if column == "dwell_seconds" else str(edge - back)
 
-    if not edges:
-        return [f"any {column}"]
     middle = [
         text(low) if low + 1 == high else f"{text(low)} to {text(high, 1)}"
         for low, high in pairwise(edges)
