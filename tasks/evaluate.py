@@ -1,5 +1,9 @@
 """Stage: champion and challenger on the same impressions, which neither has seen."""
 
+from datetime import datetime
+
+import pyarrow as pa
+
 from tasks.context import day_rows, published_context
 from tasks.errors import EvaluationError
 from tasks.memory import remembered
@@ -30,11 +34,10 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
     from tasks.evaluation.curves import curves
     from tasks.evaluation.gate import decide
     from tasks.recommender.score import score
-    from tasks.recommender.shots import impressions_since
 
     bar = workspace.config.promote
     incumbent = incumbent_before(workspace, challenger.holdout_from)
-    holdout = impressions_since(day_rows(workspace, published), challenger.holdout_from)
+    holdout = _impressions_since(day_rows(workspace, published), challenger.holdout_from)
     context = published_context(workspace, holdout, published)
     old = score(load(workspace, incumbent.version), holdout, context)
     new = score(load(workspace, challenger.version), holdout, context)
@@ -66,3 +69,12 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
         reason=verdict.reason,
         contest={**contest.to_json(), "curves": drawn},
     )
+
+
+def _impressions_since(rows: pa.Table, moment: datetime) -> pa.Table:
+    """The whole impressions that began at `moment` or later: those that training left out."""
+    from tasks.recommender.shots import impression_times
+
+    slate, began = impression_times(rows)
+    microseconds = pa.scalar(moment, rows["event_time"].type).cast(pa.int64()).as_py()
+    return rows.filter(pa.array(began[slate] >= microseconds))

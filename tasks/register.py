@@ -48,9 +48,9 @@ def _register(
         },
         params=workspace.config.finetune.model_dump(mode="json"),
         metrics={
-            "finetune_seconds": summary["seconds"],
-            "rows_per_second": summary["rows_per_second"],
-            "validation_auc": summary["validation_auc"],
+            name: summary[name]
+            for name in ("seconds", "rows_per_second", "validation_auc")
+            if summary[name] is not None
         },
     )
     return Challenger(

@@ -16,8 +16,8 @@ from tasks.stage import Clock, logger, stage
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    from tasks.recommender.head_phase import EpochRecord
     from tasks.recommender.recipe import Recipe
-    from tasks.recommender.records import EpochRecord
     from tasks.recommender.shots import Split
 
 
@@ -108,7 +108,7 @@ def _recipe(settings: Finetune) -> "Recipe":
 
 def _tell(published: Published, epoch: "EpochRecord") -> None:
     logger.debug(
-        "%s  finetune   %s epoch %d: validation AUC %.4f",
+        "%s  finetune   %s epoch %d: validation AUC %s",
         published.day,
         epoch.phase,
         epoch.epoch,
