@@ -46,7 +46,7 @@ def validate(workspace: Workspace, staged: Staged) -> Validated:
             max_click_ratio=rules.max_click_ratio,
             min_known_items=rules.min_known_items,
             time_zone=workspace.config.source.time_zone,
-            severities={rule: severity for rule, severity in rules.severities.items()},
+            severities=dict(rules.severities.items()),
         ),
         expectations=custom_expectations(workspace.config),
     )
