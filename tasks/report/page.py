@@ -166,7 +166,7 @@ def _auc_chart(days: Sequence[Record]) -> Markup:
             Line("champion", [as_number(day.get("champion_auc")) for day in shown], "champion"),
             Line("zero-shot", [as_number(day.get("zero_shot_auc")) for day in shown], "zero-shot"),
         ],
-        [str(day.get("day"))[5:10] for day in shown],
+        [words.clip(day.get("day"))[5:10] for day in shown],
         promoted,
     )
 

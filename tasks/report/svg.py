@@ -58,7 +58,7 @@ def ticks(low: float, high: float, most: int = 7) -> list[float]:
         return [low]
     raw = (high - low) / most
     size = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * size for m in (1, 2, 5, 10, 20) if (high - low) / (m * size) <= most - 1)
+    step = next(m * size for m in (1, 2, 5, 10, 20) if (high - low) / (m * size) <= most - 1 + 1e-9)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(index * step, 12) for index in range(first, last + 1)]
 
@@ -88,5 +88,9 @@ def spread(positions: list[float], gap: float, low: float, high: float) -> list[
     placed = [min(max(p, low), high) for p in positions]
     for before, after in pairwise(order):
         placed[after] = max(placed[after], placed[before] + gap)
-    overflow = max(0.0, max(placed, default=low) - high)
-    return [p - overflow for p in placed]
+    # What was pushed out below comes back in, and moves up only what it now touches.
+    floor = high
+    for index in reversed(order):
+        placed[index] = min(placed[index], floor)
+        floor = placed[index] - gap
+    return placed
