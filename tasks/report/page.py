@@ -110,6 +110,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=ChainableUndefined,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -133,6 +134,13 @@ def _environment() -> Environment:
         **_style(),
     )
     return environment
+
+
+def _finalize(value: Any) -> Any:
+    """What a template prints: None as a dash, and no text that turns its neighbours around."""
+    if value is None:
+        return words.MISSING
+    return words.visible(value) if type(value) is str else value
 
 
 def _render(template: str, **values: Any) -> str:

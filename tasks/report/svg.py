@@ -54,7 +54,7 @@ class Scale:
 
 def ticks(low: float, high: float, most: int = 7) -> list[float]:
     """Round numbers 1, 2 or 5 × 10ⁿ apart within [low, high], at most `most` of them."""
-    if not high > low:
+    if high - low < 1e-12:
         return [low]
     raw = (high - low) / most
     size = 10.0 ** math.floor(math.log10(raw))

@@ -46,7 +46,7 @@ def summary_table(records: Sequence[Record]) -> Table:
             overflow="fold",
         )
     for record in records:
-        cells = {name: Text(_one_line(say(record))) for name, say in COLUMNS.items()}
+        cells = {name: Text(words.visible(say(record))) for name, say in COLUMNS.items()}
         # Prose wraps beside it anyway, and needs the room more than the interval does.
         cells["gain"] = Text(str(cells["gain"]).replace(" (", "\n("))
         cells["verdict"].stylize(COLOURS[words.verdict_words(record).tone])
@@ -58,7 +58,7 @@ def summary_table(records: Sequence[Record]) -> Table:
 
 def plain_lines(records: Sequence[Record]) -> list[str]:
     """The same table for files and pipes: a heading and one line a day, 120 columns at most."""
-    rows = [[_one_line(say(record)) for say in COLUMNS.values()] for record in records]
+    rows = [[words.visible(say(record)) for say in COLUMNS.values()] for record in records]
     widths = _fit([list(COLUMNS), *rows])
     lines = [
         "  ".join(
@@ -83,11 +83,6 @@ def _fit(rows: Sequence[Sequence[str]]) -> list[int]:
 def _cell(text: str, width: int, name: str) -> str:
     cut = words.clip(text, width)
     return cut.rjust(width) if name in NUMBERS else cut.ljust(width)
-
-
-def _one_line(text: str) -> str:
-    """`text` without line breaks and control characters, which could redraw a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _caption(records: Sequence[Record]) -> str:

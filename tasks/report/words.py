@@ -171,6 +171,11 @@ def percent_whole(value: Any) -> str:
 
 
 def clip(value: Any, most: int = 160) -> str:
-    """`value` as text of at most `most` characters; a dash for None and for nothing at all."""
-    text = ("" if value is None else str(value)) or MISSING
+    """`value` as visible text of at most `most` characters; a dash for None and for nothing."""
+    text = ("" if value is None else visible(str(value))) or MISSING
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def visible(text: str) -> str:
+    """`text` on one line, with spaces for what could redraw a terminal or turn text around."""
+    return "".join(c if c.isprintable() else " " for c in text)

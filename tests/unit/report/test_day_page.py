@@ -167,6 +167,7 @@ def test_hostile_text_stays_text_wherever_it_stands():
         assert not {"script", "img"} & tags
         assert "<script>alert" in page.text
         assert "{{7*7}}" in page.text
+        assert "\u202e" not in html, "it would turn the text after it around"
         links = [pairs["href"] for tag, pairs in page.elements if tag == "a"]
         assert all(link.startswith(("./", "index.html")) for link in links)
 
