@@ -31,7 +31,7 @@ DEFAULT_THRESHOLDS: Mapping[str, float] = {
 Ten points of candidates that change category are a distance of 0.10 to 0.16. On the days of a real
 news portal (1,000 impressions each) nothing but chance and the weekday moved category up to 0.07,
 slate lengths to 0.10, the clock of a Monday after a weekend to 0.19, new items to 0.08, the mean
-embedding to 0.07 and clicks to 0.05.
+embedding and clicks to 0.07.
 """
 
 PARTS = 10
