@@ -163,7 +163,7 @@ def sample_keys(path: Path) -> list[str]:
     with open_plain(path) as stream:
         for line in stream.read(_HEADER_BYTES).split(b"\n")[:_SAMPLED_LINES]:
             try:
-                row = json.loads(line)
+                row = json.loads(line.decode())
             except ValueError:
                 continue
             if isinstance(row, dict):
@@ -190,7 +190,7 @@ def _separated_reader(paths: str, columns: list[str], layout: Layout) -> str:
     return (
         f"read_csv({paths}, auto_detect = false, columns = {{{spec}}}, "
         f"delim = {text(delimiter)}, quote = {text(quote)}, escape = {text(quote)}, "
-        f"header = {not layout.headless}, new_line = '\\n', nullstr = '', store_rejects = true)"
+        f"header = {not layout.headless}, nullstr = '', store_rejects = true)"
     )
 
 

@@ -86,10 +86,13 @@ def check_absent(
     if layout.format != "jsonl":
         return
     checked = [c for c in counted if c in layout.required or c in layout.renamed]
+    # Of columns that are derived where they are NULL, only the first rows can tell.
+    sampled = tuple(c for c in layout.wanted if c in layout.renamed and c not in counted)
     counts = ", ".join(f"count({column})" for column in checked)
     rows = connection.execute(f"SELECT file, {counts} FROM {table} GROUP BY file ORDER BY file")
     for file, *present in rows.fetchall():
-        absent = tuple(c for c, count in zip(checked, present, strict=True) if not count)
+        empty = (c for c, count in zip(checked, present, strict=True) if not count)
+        absent = (*empty, *sampled)
         keys = sample_keys(files[file].path) if absent else []
         if keys:
             check_columns(files[file].path, keys, layout, absent)
