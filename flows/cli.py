@@ -233,6 +233,22 @@ def main() -> None:
         _leave(str(error), 1)
     except KeyboardInterrupt:
         _leave("Interrupted. The same command continues where this one stopped.", 130)
+    except Exception as error:  # the last resort: a traceback helps us, not the operator
+        _leave(
+            f"{type(error).__name__}: {error}\nThis is a mistake of ours; {_keep_traceback()}", 1
+        )
+
+
+def _keep_traceback() -> str:
+    """Write the current traceback where the operator can send it from; says where."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="dayspring-", suffix=".log", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(traceback.format_exc())
+    return f"its traceback is in {file.name}."
 
 
 def _leave(message: str, code: int) -> None:

@@ -23,7 +23,8 @@ def run_day(config_file: Path, pipeline: str, day: date | None, *, force: bool) 
     from flows.daily import daily
 
     with progress(), workspace.alone():
-        return daily(pipeline, day or _yesterday(workspace.config), config_file, force)
+        record = daily(pipeline, day or _yesterday(workspace.config), config_file, force)
+    return _with_page(workspace, record)
 
 
 def plan_range(
@@ -41,7 +42,13 @@ def run_range(
     from flows.backfill import backfill
 
     with progress(), workspace.alone():
-        return backfill(pipeline, first, last, config_file, force)
+        records = backfill(pipeline, first, last, config_file, force)
+    return [_with_page(workspace, record) for record in records]
+
+
+def _with_page(workspace: Workspace, record: dict[str, Any]) -> dict[str, Any]:
+    """The record with the path of its page, which is not the journal's: a home may be moved."""
+    return {**record, "report": str(report_path(workspace, date.fromisoformat(record["day"])))}
 
 
 def _prepared(config_file: Path, pipeline: str) -> Workspace:
@@ -121,3 +128,40 @@ def predict_rows(
     from tasks.predict import predict_file
 
     return predict_file(_prepared(config_file, pipeline), source, output)
+
+
+def simulate_portal(
+    config_file: Path,
+    first: date,
+    days: int,
+    *,
+    out: Path | None,
+    seed: int,
+    rows: int,
+    shifts: list[str],
+    truth: Path | None,
+) -> str:
+    """Write the portal's logs, by default where the portal pipeline reads them; says what it wrote."""
+    from tasks.simulator.settings import SimulatorSettings, parse_shift
+    from tasks.simulator.simulate import simulate
+
+    folder = out or _portal_logs(config_file)
+    settings = SimulatorSettings(
+        seed=seed,
+        impressions_per_day=max(1, rows // SimulatorSettings.slate_size),
+        shifts=tuple(parse_shift(shift) for shift in shifts),
+    )
+    summary = simulate(settings, out=folder, first_day=first, days=days, truth=truth)
+    return f"{summary.rows:,} rows of {days} days written to {folder}"
+
+
+def _portal_logs(config_file: Path) -> Path:
+    """The folder that the portal pipeline reads, so that it is named in one place."""
+    location = open_workspace(config_file, "portal").config.source.interactions
+    folder, found, _ = location.partition("/interactions/")
+    if not found:
+        raise ConfigError(
+            f"pipelines.portal.source.interactions is {location}, which has no /interactions/ folder "
+            "to write to; say where with --out."
+        )
+    return Path(folder)

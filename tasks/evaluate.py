@@ -67,7 +67,7 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
         compared_with=incumbent.version,
         decision=verdict.decision,
         reason=verdict.reason,
-        contest={**contest.to_json(), "curves": drawn},
+        contest={**contest.to_json(), "min_gain": bar.min_gain, "curves": drawn},
     )
 
 

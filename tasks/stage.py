@@ -15,10 +15,22 @@ logger = logging.getLogger("dayspring")
 Stage = TypeVar("Stage", bound=Callable[..., Any])
 
 
+HOPELESS = (
+    PipelineError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    TypeError,
+)
+"""What fails the same way again: a broken contract, or a mistake of ours."""
+
+
 def _worth_repeating(_task: Any, _run: Any, state: Any) -> bool:
-    """A broken contract stays broken; anything else (a network, a full queue) may pass."""
-    error = state.result(raise_on_failure=False)
-    return not isinstance(error, PipelineError)
+    """Whether the failure may pass by itself, as a network's or a busy database's does."""
+    return not isinstance(state.result(raise_on_failure=False), HOPELESS)
 
 
 def stage(function: Stage) -> Stage:

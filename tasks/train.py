@@ -26,7 +26,7 @@ def train(workspace: Workspace, published: Published) -> Trained:
     """Fine-tune from the zero-shot score on recent shots and replay; save adapter and head."""
     from tasks.recommender.finetune import finetune
     from tasks.recommender.shots import count_impressions, select_shots
-    from tasks.recommender.statistics import save_statistics
+    from tasks.recommender.snapshot import save_statistics
     from tasks.recommender.store import save_ranker
 
     clock = Clock()
