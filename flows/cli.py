@@ -158,13 +158,21 @@ def simulate(
     truth: Annotated[
         Path | None, typer.Option(help="Also write every row's true click probability here.")
     ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Write a news portal's logs, whose true click probabilities are known."""
     from flows.runs import simulate_portal
 
     typer.echo(
         simulate_portal(
-            first.date(), days, out=out, seed=seed, rows=rows, shifts=shift or [], truth=truth
+            config.resolve(),
+            first.date(),
+            days,
+            out=out,
+            seed=seed,
+            rows=rows,
+            shifts=shift or [],
+            truth=truth,
         ),
         err=True,
     )

@@ -12,6 +12,7 @@ from tasks.references import (
     DayClosed,
     DriftFound,
     Published,
+    Reference,
     Staged,
     Trigger,
     Validated,
@@ -45,15 +46,18 @@ def close_day(
             **_contest_part(champion, challenger, held, verdict, trigger),
             "data_versions": data_versions(published),
             "seconds": _seconds(
-                ingest=staged,
-                validate=validated,
-                publish=published,
-                score_champion=champion,
-                detect_drift=drift,
-                decide_retrain=trigger,
-                finetune=challenger,
-                evaluate=held,
-                promote=verdict,
+                {
+                    "ingest": staged,
+                    "validate": validated,
+                    "publish": published,
+                    "score_champion": champion,
+                    "detect_drift": drift,
+                    "decide_retrain": trigger,
+                    "register": challenger,
+                    "evaluate": held,
+                    "promote": verdict,
+                },
+                challenger,
             ),
         }
         _write_reports(workspace, record, challenger, champion)
@@ -134,8 +138,11 @@ def _auc(metrics: dict[str, Any] | None) -> float | None:
     return metrics["impression_auc"] if metrics else None
 
 
-def _seconds(**references: Any) -> dict[str, float]:
-    return {name: ref.seconds for name, ref in references.items() if ref is not None}
+def _seconds(
+    stages: dict[str, Reference | None], challenger: Challenger | None
+) -> dict[str, float]:
+    seconds = {name: each.seconds for name, each in stages.items() if each is not None}
+    return {**seconds, "finetune": challenger.train_seconds} if challenger else seconds
 
 
 def _write_reports(

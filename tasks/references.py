@@ -106,6 +106,8 @@ class Challenger(Reference):
 
     version: str
     run_id: str
+    train_seconds: float
+    """What the training took; `seconds` is the registration's."""
     trained_from: datetime
     trained_through: datetime
     holdout_from: datetime
