@@ -27,7 +27,7 @@ UNKNOWN = "(none)"
 LOG_BASE = 1.05
 """Width of a bin of a positive number: quantiles are within 2.5 % of the value."""
 
-NULLABLE = ("position", "surface", "dwell_seconds", "history")
+NULLABLE = ("position", "surface", "dwell_seconds")
 
 Counts = Mapping[str, int]
 
@@ -111,7 +111,7 @@ def profile_day(
 
     Args:
         rows: the day's partition, with event_time, impression_id, user_id, item_id, position,
-            label, history, surface and dwell_seconds of INTERACTIONS.
+            label, surface and dwell_seconds of INTERACTIONS.
         catalogue: item_id and category; a second row of an item is not looked at.
         before: the days against which an item or user is new; None leaves novelty unjudged.
         embeddings: of the catalogue's items; items without one are left out of the mean.

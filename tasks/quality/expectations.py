@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -68,7 +69,12 @@ def build(
 
     if "row_condition" in arguments:
         arguments = {**arguments, "condition_parser": "pandas"}
-    return getattr(library, expectation_type)(**arguments, severity=severity, meta={"check": check})
+    with warnings.catch_warnings():
+        # conditions as text are deprecated for version 2, and the only kind that YAML can hold
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return getattr(library, expectation_type)(
+            **arguments, severity=severity, meta={"check": check}
+        )
 
 
 def columns_of(arguments: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,9 +1,7 @@
 """A staged day against its suite, with real Great Expectations, one narrow frame at a time."""
 
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -122,7 +120,9 @@ def _run(
     """Great Expectations' own verdicts on one frame, by number of the check."""
     import great_expectations as gx
 
-    with _quiet():
+    with warnings.catch_warnings():
+        # what the library thinks of pandas and of itself is nothing to an operator
+        warnings.simplefilter("ignore")
         source = _context().data_sources.add_pandas("staged")
         definition = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
         suite = gx.ExpectationSuite(
@@ -163,20 +163,6 @@ def _context() -> Any:
             store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
         ),
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library's warnings off the operator's terminal: what it found is in its result."""
-    logger = logging.getLogger("great_expectations")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _result(staged: "ds.Dataset", check: Check, outcome: Any) -> ExpectationResult:

@@ -48,7 +48,6 @@ def day_rows(
         "item_id": CATALOGUE["item_id"].take(pa.array(item)),
         "position": pa.array(np.arange(rows) % slate + 1, pa.int32()),
         "label": label,
-        "history": pa.array(np.full(rows, "")),
         "surface": pa.array(["home", "app"]).take(pa.array(draw.random(rows) > 0.7).cast("int8")),
         "dwell_seconds": pa.array(draw.lognormal(3, 1, rows), mask=label == 0),
     }

@@ -44,7 +44,6 @@ def test_a_small_day_is_counted_by_hand() -> None:
             "item_id": ["news-1", "sports-2", "unheard-of"],
             "position": pa.array([1, 2, None], pa.int32()),
             "label": pa.array([0, 1, 0], pa.int8()),
-            "history": pa.nulls(3),
             "surface": ["home", "home", None],
             "dwell_seconds": [None, 1.0, None],
         }
@@ -59,7 +58,7 @@ def test_a_small_day_is_counted_by_hand() -> None:
     assert profile.clicks_by["position"] == {"2": 1}
     assert profile.counts["hour"] == {"0": 3}
     assert profile.counts["candidates"] == {"1": 1, "2": 1}
-    assert profile.nulls == {"position": 1, "surface": 1, "dwell_seconds": 2, "history": 3}
+    assert profile.nulls == {"position": 1, "surface": 1, "dwell_seconds": 2}
     (dwell,) = profile.counts["dwell_seconds"]
     assert bin_value(int(dwell)) == 1.0
 
@@ -86,6 +85,8 @@ def test_days_merged_are_the_profile_of_all_their_rows(first: int, second: int, 
     assert_equal(merged, together)
     assert merged.embedding is not None and together.embedding is not None
     np.testing.assert_allclose(merged.embedding.total, together.embedding.total, atol=1e-9)
+    assert merged.embedding.squares == pytest.approx(together.embedding.squares)
+    assert merged.embedding.rows == together.embedding.rows == merged.rows
     assert merged.period == "2026-03-01 to 2026-03-02"
 
 
@@ -115,6 +116,13 @@ def test_novelty_of_more_ids_than_a_sketch_keeps_is_close() -> None:
     before = profiled(day_rows(40_000, slate=1, user_id=half))
     rows = day_rows(80_000, slate=1, user_id=half + [f"w{n}" for n in range(40_000)])
     assert profiled(rows, after(1), before=before).new_users.share == pytest.approx(0.5, abs=0.03)
+
+
+def test_novelty_of_a_small_day_after_many_ids_is_close() -> None:
+    before = profiled(day_rows(100_000, slate=1, user_id=[f"u{n}" for n in range(100_000)]))
+    half = [f"u{n}" for n in range(3000)] + [f"w{n}" for n in range(3000)]
+    today = profiled(day_rows(6000, slate=1, user_id=half), after(1), before=before)
+    assert today.new_users.share == pytest.approx(0.5, abs=0.08)
 
 
 def test_rare_values_beyond_the_limit_are_counted_together() -> None:

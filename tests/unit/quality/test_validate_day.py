@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from staged_days import DAY, ITEMS, good_rows, stage
 
 from tasks.errors import ConfigError
+from tasks.interactions.schema import INTERACTIONS
 from tasks.quality.expectations import CustomExpectation
 from tasks.quality.suite import RecentDay, Settings
 from tasks.quality.validate import ExpectationResult, QualityReport, validate_day
@@ -183,6 +185,15 @@ def test_unknown_items_beyond_their_share_stop_the_day(tmp_path: Path) -> None:
     assert failure.rows[0] == {"event_id": "e40", "source": "logs/a.json.gz", "value": "N40"}
 
 
+def test_a_missing_item_is_not_an_unknown_one_as_well(tmp_path: Path) -> None:
+    rows = good_rows()
+    for row in rows[:60]:
+        row["item_id"] = None
+    failure = only_failure(judge(tmp_path, rows))
+
+    assert (failure.expectation, failure.unexpected) == ("ExpectColumnValuesToNotBeNull", 60)
+
+
 def test_without_a_catalogue_items_are_not_judged(tmp_path: Path) -> None:
     report = judge(tmp_path, good_rows(), known_items=None)
 
@@ -238,11 +249,14 @@ def test_a_rule_about_the_tables_columns_sees_all_of_them(tmp_path: Path) -> Non
     assert only_failure(judge(tmp_path, good_rows(), exists, missing)).column == "price"
 
 
-def test_a_rule_that_cannot_be_evaluated_fails_and_says_why(tmp_path: Path) -> None:
+def test_a_rule_that_cannot_be_evaluated_fails_and_says_why(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     rule = CustomExpectation("ExpectColumnMeanToBeBetween", {"column": "surface", "min_value": 1})
     failure = only_failure(judge(tmp_path, good_rows(), rule))
 
     assert failure.observed.startswith("could not be evaluated:")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_severities_can_be_chosen_by_rule(tmp_path: Path) -> None:
@@ -276,9 +290,26 @@ def test_nothing_is_printed_warned_or_written(
     ]
 
 
-def test_missing_optional_columns_of_a_file_are_empty(tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
+def test_days_that_only_the_folders_name_are_read(tmp_path: Path) -> None:
+    files = []
+    for day, rows in ((DAY, good_rows()), (DAY - timedelta(days=1), good_rows(40, first=500))):
+        folder = tmp_path / f"event_date={day}" / f"source_day={DAY}"
+        folder.mkdir(parents=True)
+        bare = [
+            {k: v for k, v in row.items() if k not in ("event_date", "source_day")} for row in rows
+        ]
+        files.append(folder / "part.parquet")
+        schema = pa.schema(f for f in INTERACTIONS if f.name not in ("event_date", "source_day"))
+        pq.write_table(pa.Table.from_pylist(bare, schema=schema), files[-1])
+    report = validate_day(files, DAY, known_items=ITEMS, recent=RECENT, settings=Settings())
 
+    # the second file's times are of the day itself, its folder says the day before
+    failure = only_failure(report)
+    assert (failure.column, failure.observed) == ("event_time", "40 of 240")
+    assert failure.rows[0]["event_id"] == "e500"
+
+
+def test_missing_optional_columns_of_a_file_are_empty(tmp_path: Path) -> None:
     path = stage(tmp_path / "a.parquet", good_rows())
     pq.write_table(pq.read_table(path).drop_columns(["dwell_seconds", "surface"]), path)
     rule = CustomExpectation("ExpectColumnValuesToNotBeNull", {"column": "surface"})
