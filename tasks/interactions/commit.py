@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ def place_files(table: "DeltaTable", root: Path, files: Sequence[StagedFile]) ->
         if target.exists() and target.stat().st_size == file.bytes:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(f".{os.getpid()}")
+        partial = target.with_suffix(f".{uuid.uuid4()}")
         try:
             os.link(root / file.path, partial)
         except OSError:  # another file system, or one without links

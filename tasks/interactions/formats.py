@@ -100,7 +100,7 @@ def _check_file(path: Path, layout: Layout) -> None:
 def _is_parquet(path: Path) -> bool:
     with path.open("rb") as stream:
         head = stream.read(4)
-        stream.seek(-4, 2)
+        stream.seek(max(4, path.stat().st_size - 4))
         return head == b"PAR1" and stream.read(4) == b"PAR1"
 
 

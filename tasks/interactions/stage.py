@@ -220,6 +220,7 @@ class _Reading:
             late=sum(f.rows for f in interactions if f.partition["event_date"] < day.isoformat()),
             quarantine_reasons=self._reasons("NOT homeless"),
             homeless_reasons=self._reasons("homeless"),
+            days=tuple(event_days),
             neighbours=neighbours,
         )
         check_accounting(staged)

@@ -53,15 +53,10 @@ class StagedDay:
     late: int
     quarantine_reasons: Mapping[str, int]
     homeless_reasons: Mapping[str, int]
+    days: tuple[date, ...]
+    """The event days that the good rows belong to, ascending, duplicates included."""
     neighbours: str
-    """Digest of what other days had published into these partitions when it was staged."""
-
-    @property
-    def days(self) -> tuple[date, ...]:
-        """The event days that the rows belong to, ascending."""
-        return tuple(
-            sorted({date.fromisoformat(f.partition["event_date"]) for f in self.interactions})
-        )
+    """Digest of what other source days had published of these event days when it was staged."""
 
     def paths(self) -> list[Path]:
         """The Parquet files of the rows to publish; event_date is in their folders' names."""
@@ -102,7 +97,10 @@ def _read(
 
 def write_manifest(staged: StagedDay) -> None:
     """Close the staging folder: from here on it is complete."""
-    body = asdict(replace(staged, folder=Path())) | {"day": staged.day.isoformat()}
+    body = asdict(replace(staged, folder=Path())) | {
+        "day": staged.day.isoformat(),
+        "days": [event_day.isoformat() for event_day in staged.days],
+    }
     del body["folder"]
     write_json(staged.folder / _MANIFEST, body)
 
@@ -117,7 +115,9 @@ def read_manifest(folder: Path) -> StagedDay | None:
         root = folder / ("interactions" if table == "interactions" else "quarantine")
         if not files_complete(root, body[table]):
             return None
-    return StagedDay(**body | {"folder": folder, "day": date.fromisoformat(body["day"])})
+    body["day"] = date.fromisoformat(body["day"])
+    body["days"] = tuple(map(date.fromisoformat, body["days"]))
+    return StagedDay(**body | {"folder": folder})
 
 
 def files_complete(root: Path, files: Sequence[StagedFile]) -> bool:

@@ -23,7 +23,7 @@ class Bench:
         self.staging = root / "staging"
         self.lake = Lake(str(root / "lake"))
         self.logs = root / "logs"
-        self.logs.mkdir()
+        self.logs.mkdir(exist_ok=True)
 
     def source(self, location: str = "{date}.jsonl", form: str = "jsonl", **more: Any) -> Source:
         return Source(form, f"{self.logs}/{location}", **more)

@@ -197,7 +197,7 @@ def test_a_column_missing_from_a_whole_file_stops_the_day_and_names_the_closest(
     for row in renamed:
         del row["user_id"]
     bench.write_rows(renamed)
-    with pytest.raises(SourceError, match="no column 'user_id'.*closest is 'userid'.*source.col"):
+    with pytest.raises(SourceError, match=r"no column 'user_id'.*closest is 'userid'.*source.col"):
         bench.stage()
     bench.write("2026-11-02.csv", "uid,item_id,event_time,label\nu,n,2026-11-02,1\n")
     with pytest.raises(SourceError, match="no column 'user_id'"):

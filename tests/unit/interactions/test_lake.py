@@ -1,0 +1,84 @@
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pytest
+from ingest_bench import Bench, event
+
+from tasks.errors import LakeError
+from tasks.interactions.schema import INTERACTIONS, ITEM_HOURS, QUARANTINE
+
+FIRST, SECOND = date(2026, 11, 1), date(2026, 11, 2)
+
+
+def hours(day: date, *clicks: int) -> pa.Table:
+    at = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    rows = [
+        {"event_date": day, "hour": at, "item_id": f"n{n}", "impressions": 9, "clicks": count}
+        for n, count in enumerate(clicks)
+    ]
+    return pa.Table.from_pylist(rows, ITEM_HOURS)
+
+
+def test_a_table_that_does_not_exist_is_empty_and_has_its_columns(bench: Bench) -> None:
+    assert bench.lake.version("interactions") is None
+    assert bench.lake.read("interactions").schema.equals(INTERACTIONS)
+    picked = bench.lake.read("interactions", columns=["label", "user_id"], days=(FIRST, SECOND))
+    assert picked.schema.names == ["label", "user_id"]
+    assert bench.lake.files("interactions") == []
+    with pytest.raises(LakeError, match="does not exist"):
+        bench.lake.table_version("interactions")
+
+
+def test_reading_picks_columns_days_and_versions(bench: Bench) -> None:
+    for day in (1, 2, 3):
+        at = f"2026-11-0{day}T10:00:00Z"
+        bench.write_rows([event(day, event_time=at)], f"2026-11-0{day}.jsonl")
+        bench.run(day=date(2026, 11, day))
+    lake = bench.lake
+    assert lake.read("interactions", columns=["event_id"], days=(FIRST, SECOND)).num_rows == 2
+    assert lake.read("interactions", days=(SECOND, SECOND))["event_id"].to_pylist() == ["e2"]
+    assert lake.read("interactions", version=1)["event_id"].to_pylist() == ["e1"]
+    assert len(lake.files("interactions")) == 3
+    assert [
+        "source_day=2026-11-02" in path for path in lake.files("interactions", (SECOND, SECOND))
+    ] == [True]
+    with pytest.raises(LakeError, match="version 99"):
+        lake.read("interactions", version=99)
+
+
+def test_a_day_is_replaced_whole_and_a_repeat_changes_nothing(bench: Bench) -> None:
+    lake = bench.lake
+    lake.replace_day("item_hours", FIRST, hours(FIRST, 1, 2), app_id="hours/1", app_version=1)
+    version = lake.replace_day("item_hours", SECOND, hours(SECOND, 3), app_id="h/2", app_version=1)
+    for older in (0, 1):
+        same = lake.replace_day(
+            "item_hours", SECOND, hours(SECOND, 9, 9), app_id="h/2", app_version=older
+        )
+        assert same == version
+    assert sorted(lake.read("item_hours")["clicks"].to_pylist()) == [1, 2, 3]
+    lake.replace_day("item_hours", SECOND, hours(SECOND, 4, 5), app_id="h/2", app_version=2)
+    assert sorted(lake.read("item_hours", days=(SECOND, SECOND))["clicks"].to_pylist()) == [4, 5]
+    lake.replace_day("item_hours", SECOND, hours(SECOND), app_id="h/2", app_version=3)
+    assert sorted(lake.read("item_hours")["clicks"].to_pylist()) == [1, 2]
+    assert lake.read("item_hours").schema.equals(ITEM_HOURS)
+
+
+def test_rows_are_appended_once_for_an_application_id(bench: Bench) -> None:
+    row = {"raw": "x", "source": "s", "line": 1, "reason": "r", "day": FIRST, "run": "a"}
+    rows = pa.Table.from_pylist([row], QUARANTINE)
+    with ThreadPoolExecutor(4) as pool:
+        done = list(
+            pool.map(
+                lambda n: bench.lake.append_once("quarantine", rows, app_id=f"a{n % 2}"), range(6)
+            )
+        )
+    assert sorted(done) == [False] * 4 + [True] * 2
+    assert bench.lake.read("quarantine").num_rows == 2
+
+
+def test_a_table_without_a_day_says_so(bench: Bench) -> None:
+    bench.lake.append_once("notes", pa.table({"a": [1]}), app_id="x")
+    assert bench.lake.read("notes").to_pylist() == [{"a": 1}]
+    with pytest.raises(LakeError, match="neither event_date nor day"):
+        bench.lake.read("notes", days=(FIRST, SECOND))
