@@ -33,7 +33,7 @@ QUERY_AND_VALUE = (
 
 @dataclass(frozen=True)
 class AdapterShape:
-    """Which low-rank matrices an adapter has (LoRA, Hu et al. 2021: W + α/r · B A, B = 0 at first)."""
+    """Low-rank matrices beside frozen weights: W + α/r · B A, B = 0 at first (Hu et al. 2021)."""
 
     rank: int = 16
     """r: columns of B and rows of A."""
@@ -51,6 +51,7 @@ class Encoder:
         self.shape = AdapterShape()
         self._state: dict[str, torch.Tensor] | None = None
         self._network: Any = None
+        self._peft: Any = None
 
     @property
     def network(self) -> Any:
@@ -76,64 +77,73 @@ class Encoder:
 
     def set_adapter(self, state: dict[str, torch.Tensor] | None, shape: AdapterShape) -> None:
         """Use the adapter `state`, or none: then the encoder is exactly the base again."""
-        self.shape = shape
-        self._state = state
-        if self._network is None:
-            return
-        if state is None:
-            self.detach()
-        else:
-            self._attach(state)
+        self.shape, self._state = shape, state
+        if self._network is not None:
+            self._detach()
+            if state is not None:
+                self._attach(state)
 
-    def attach_fresh(self, shape: AdapterShape, *, seed: int) -> list[torch.nn.Parameter]:
-        """Put an untrained adapter on the network, which changes nothing yet since B = 0.
+    def start_training(
+        self, shape: AdapterShape, state: dict[str, torch.Tensor] | None, *, seed: int
+    ) -> None:
+        """Put a trainable adapter on the network: `state`, or a fresh one that changes nothing yet.
 
-        Returns:
-            The trainable matrices; `keep_trained` makes them the encoder's adapter.
+        A fresh adapter has B = 0. `keep_trained` makes what became of it the encoder's adapter.
         """
-        from peft import LoraConfig, get_peft_model
-
-        self.detach()
-        network = self.network
-        layers = int(network.config.num_hidden_layers)
-        config = LoraConfig(
-            r=shape.rank,
-            lora_alpha=shape.alpha,
-            target_modules=list(_projections(network)),
-            layers_to_transform=list(range(max(0, layers - shape.top_layers), layers)),
-            bias="none",
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self._peft = get_peft_model(network, config)
         self.shape = shape
-        return [p for p in network.parameters() if p.requires_grad]
+        self._detach()
+        self._inject(seed)
+        if state is not None:
+            self._fill(state)
 
-    def keep_trained(self) -> None:
-        """Make the matrices attached now the encoder's adapter."""
+    def trained_parameters(self) -> list[torch.nn.Parameter]:
+        """The trainable matrices of the adapter on the network."""
+        return [p for p in self.network.parameters() if p.requires_grad]
+
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """A copy of the matrices on the network now."""
         from peft import get_peft_model_state_dict
 
         state = get_peft_model_state_dict(self._peft)
-        self._state = {name: value.detach().float().cpu().clone() for name, value in state.items()}
-
-    def detach(self) -> None:
-        """Take the adapter off the network: the base as it was published."""
-        if getattr(self, "_peft", None) is not None:
-            self._peft.unload()
-            self._network.requires_grad_(requires_grad=False)
-            self._peft = None
+        return {name: value.detach().float().cpu().clone() for name, value in state.items()}
 
     def _attach(self, state: dict[str, torch.Tensor]) -> None:
+        self._inject(seed=0)
+        self._fill(state)
+        self._network.requires_grad_(requires_grad=False)
+
+    def _inject(self, seed: int) -> None:
+        from peft import LoraConfig, get_peft_model
+
+        network = self.network
+        layers = int(network.config.num_hidden_layers)
+        config = LoraConfig(
+            r=self.shape.rank,
+            lora_alpha=self.shape.alpha,
+            target_modules=list(_projections(network)),
+            layers_to_transform=list(range(max(0, layers - self.shape.top_layers), layers)),
+            bias="none",
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self._peft = get_peft_model(network, config)
+        network.eval()
+
+    def _fill(self, state: dict[str, torch.Tensor]) -> None:
         from peft import set_peft_model_state_dict
 
         try:
-            self.attach_fresh(self.shape, seed=0)
-            result = set_peft_model_state_dict(self._peft, state)
+            unknown = set_peft_model_state_dict(self._peft, state).unexpected_keys
         except (RuntimeError, ValueError) as error:
             raise ModelError(_misfit(self.base.name, str(error))) from error
-        if result.unexpected_keys:
-            raise ModelError(_misfit(self.base.name, f"unknown {result.unexpected_keys[0]}"))
-        self._network.requires_grad_(requires_grad=False)
+        if unknown:
+            raise ModelError(_misfit(self.base.name, f"it has no {unknown[0]}"))
+
+    def _detach(self) -> None:
+        if self._peft is not None:
+            self._peft.unload()
+            self._network.requires_grad_(requires_grad=False)
+            self._peft = None
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included, at most MAX_TOKENS."""

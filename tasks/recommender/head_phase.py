@@ -4,7 +4,6 @@ Shapes: N rows, S slates.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,31 +11,15 @@ from numpy.typing import NDArray
 
 from tasks.errors import ModelError
 from tasks.recommender.head import Features, HybridHead
-from tasks.recommender.losses import listwise_loss, mean_slate_auc
+from tasks.recommender.losses import Floats, listwise_loss, slate_aucs
 from tasks.recommender.prepare import Prepared
 from tasks.recommender.recipe import Recipe
+from tasks.recommender.selection import State
 from tasks.recommender.slates import Slates
 
-State = dict[str, torch.Tensor]
 
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One pass over the shots, for the record and for progress."""
-
-    phase: str
-    """start, head or adapter."""
-    epoch: int
-    train_loss: float | None
-    """Mean listwise loss over the epoch's steps; None before any training."""
-    validation_auc: float | None
-    """Mean AUC within validation impressions; None if none of them ranks anything."""
-
-
-def train_head(
-    head: HybridHead, shots: Prepared, validation: Prepared, recipe: Recipe
-) -> Iterator[tuple[EpochRecord, State]]:
-    """Train `head` in place; after each epoch yields its record and a copy of its state."""
+def train_head(head: HybridHead, shots: Prepared, recipe: Recipe) -> Iterator[float | None]:
+    """Train `head` in place; yields each epoch's mean loss, None if no shot ranks anything."""
     optimizer = torch.optim.AdamW(head_groups(head, recipe.learning_rate), weight_decay=0.0)
     start = Anchor(head, recipe.weight_decay)
     steps = max(1, -(-num_trainable(shots.slates) // recipe.slates_per_step))
@@ -56,8 +39,7 @@ def train_head(
             start.pull(optimizer.param_groups[0]["lr"])
             schedule.step()
             losses.append(loss.item())
-        mean = float(np.mean(losses)) if losses else None
-        yield EpochRecord("head", epoch, mean, validation_auc(head, validation)), copy_state(head)
+        yield float(np.mean(losses)) if losses else None
 
 
 class Anchor:
@@ -131,19 +113,13 @@ def num_trainable(slates: Slates) -> int:
 
 
 @torch.inference_mode()
-def validation_auc(head: HybridHead, validation: Prepared) -> float | None:
-    """Mean AUC within the validation's impressions."""
-    head.eval()
-    return auc_of(head, validation.features, validation.slates)
-
-
-@torch.inference_mode()
-def auc_of(head: HybridHead, features: Features, slates: Slates) -> float | None:
-    """Mean AUC within slates, by what `head` makes of `features`."""
+def measure_head(head: HybridHead, features: Features, slates: Slates) -> Floats:
+    """(V,) AUC of each slate that ranks anything, by what `head` makes of `features`."""
     if not len(slates.slate):
-        return None
+        return np.empty(0)
+    head.eval()
     scores = head.rank(features).double().cpu().numpy()
-    return mean_slate_auc(scores, slates.label, slates.slate)
+    return slate_aucs(scores, slates.label, slates.slate)
 
 
 def copy_state(head: HybridHead) -> State:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+
 
 def listwise_loss(
     logits_N: torch.Tensor, clicked_N: torch.Tensor, slate_N: torch.Tensor, num_slates: int
@@ -28,10 +30,8 @@ def listwise_loss(
     return -(weight * log_share).sum() / num_slates
 
 
-def mean_slate_auc(
-    scores: NDArray[np.float64], clicked: NDArray[np.float64], slate: NDArray[np.int64]
-) -> float | None:
-    """Mean AUC within slates that hold a click and a skip, ties at one half; None if none does."""
+def slate_aucs(scores: Floats, clicked: Floats, slate: NDArray[np.int64]) -> Floats:
+    """(V,) AUC of each slate that holds a click and a skip, in slate order; ties count one half."""
     order = np.lexsort((scores, slate))
     score, group, click = scores[order], slate[order], clicked[order]
     starts = np.flatnonzero(np.append(True, (group[1:] != group[:-1]) | (score[1:] != score[:-1])))
@@ -42,7 +42,5 @@ def mean_slate_auc(
     first = np.cumsum(rows) - rows
     rank_sum = np.bincount(group, click * (rank - first[group]))
     ranks = (clicks > 0) & (clicks < rows)
-    if not ranks.any():
-        return None
     pairs = (clicks * (rows - clicks))[ranks]
-    return float(((rank_sum - clicks * (clicks + 1) / 2)[ranks] / pairs).mean())
+    return (rank_sum - clicks * (clicks + 1) / 2)[ranks] / pairs

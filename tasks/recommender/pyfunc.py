@@ -77,7 +77,9 @@ class SlateScorer:
         for name in others:
             sent = sent.append_column(name, self._items[name].take(row))
         rest = self._items.filter(pc.invert(pc.is_in(self._items["item_id"], sent["item_id"])))
-        return pa.concat_tables([sent, rest.select(sent.column_names)])
+        return pa.concat_tables(
+            [sent, rest.select(sent.column_names)], promote_options="permissive"
+        )
 
 
 class _Slate:

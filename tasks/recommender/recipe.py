@@ -11,7 +11,7 @@ class Recipe:
     """Most passes of the head over the shots; early stopping usually ends it before."""
     adapter_epochs: int = 2
     """Most passes of adapter and head together; 0 leaves the encoder as it was published."""
-    learning_rate: float = 0.01
+    learning_rate: float = 0.003
     """Of the head in the first phase; higher is faster and rougher."""
     adapter_learning_rate: float = 5e-4
     """Of the LoRA matrices; the head then learns at a tenth of `learning_rate`."""
@@ -22,7 +22,7 @@ class Recipe:
     warmup_share: float = 0.1
     """Of all steps, over which the learning rate rises from 0."""
     patience: int = 6
-    """Epochs without a better validation AUC before a phase ends."""
+    """Epochs in a row with a validation AUC clearly below the best before a phase ends."""
     slates_per_step: int = 64
     """Impressions in one step of the head."""
     adapter_slates_per_step: int = 32
@@ -31,7 +31,7 @@ class Recipe:
     """Skipped candidates drawn from each impression in an adapter step; clicks are all kept."""
     adapter_history: int = 20
     """Newest history entries that an adapter step encodes."""
-    adapter_max_items: int = 4096
+    adapter_max_items: int = 2048
     """Distinct items that the adapter phase may encode: it bounds its time. The newest shots go
     first."""
     adapter_rank: int = 16
