@@ -152,7 +152,7 @@ def simulate_portal(
         shifts=tuple(parse_shift(shift) for shift in shifts),
     )
     summary = simulate(settings, out=folder, first_day=first, days=days, truth=truth)
-    return f"{summary.rows:,} rows of {days} days written to {folder}"
+    return f"{summary.lines:,} rows of {days} days written to {folder}"
 
 
 def _portal_logs(config_file: Path) -> Path:

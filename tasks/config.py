@@ -117,7 +117,7 @@ class Drift(Section):
     """What counts as a changed world."""
 
     thresholds: dict[str, Ratio] = {}
-    """Effect size by measure above which a column has drifted; the others keep their default."""
+    """Effect size by column above which it has drifted; the others keep their default."""
 
 
 class Always(Section):

@@ -20,7 +20,6 @@ PROFILED_COLUMNS = [
     "item_id",
     "position",
     "label",
-    "history",
     "surface",
     "dwell_seconds",
 ]
