@@ -12,7 +12,7 @@ DEFAULT_STRENGTHS = {
     "category_mix": 0.2,
     "click_rate": -0.35,
     "new_topic": 0.3,
-    "new_vocabulary": 0.8,
+    "new_vocabulary": 1.0,
     "position_mix": 0.25,
 }
 """By kind of shift; at these, drift measures notice a day of 20,000 candidate rows."""
@@ -111,9 +111,9 @@ class SimulatorSettings:
     """Exponent of the examination curve; 0 has none."""
     personal_share: float = 0.4
     """Share of candidates chosen for the reader's interests; the others are what is popular."""
-    interest_weight: float = 0.9
+    interest_weight: float = 1.2
     """Log-odds of a click by one standard deviation of the reader's interest in the topic."""
-    appeal_weight: float = 0.6
+    appeal_weight: float = 1.0
     """Log-odds of a click by one standard deviation of the item's appeal."""
     wander_per_day: float = 0.1
     """How far interests move: 0 never, 1 are new every day; correlation over a day is √(1 − w²)."""
@@ -142,7 +142,7 @@ class SimulatorSettings:
         }
         return [
             f"{name} is {getattr(self, name)!r}; it must be a whole number of {low} or more. "
-            f"Raise it."
+            "Change it."
             for name, low in least.items()
             if not isinstance(getattr(self, name), int) or getattr(self, name) < low
         ]

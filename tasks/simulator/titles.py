@@ -24,7 +24,7 @@ def compose(
         draw: the same state gives the same words.
         topic: (I,) index into TOPICS.
         about_event: (I,) items in whose title two of the event's words take the place of their
-            topic's second noun and adjective.
+            topic's first two nouns.
 
     Returns:
         I titles of about ten words, and I texts of one sentence.
@@ -37,7 +37,7 @@ def compose(
     for item, code in enumerate(topic):
         words = _words(int(code), nouns[item], others[item])
         if about_event[item]:
-            words |= {"second": EVENT[events[item, 0]], "adjective": EVENT[events[item, 1]]}
+            words |= {"noun": EVENT[events[item, 0]], "second": EVENT[events[item, 1]]}
         title = _pick(HEADLINES, others[item, 4]).format(**words)
         titles.append(title[0].upper() + title[1:])
         texts.append(_pick(SENTENCES, others[item, 5]).format(**words))
