@@ -89,6 +89,8 @@ def _population_seen(counts: Counts, hour: Ints) -> Floats:
 
 
 def _category_seen(by_category: Counts, category: Ints, hour: Ints) -> Floats:
+    if not by_category.num_items:
+        return np.zeros((len(hour), 2))
     known = np.maximum(category, 0)
     seen = read_as_of(by_category, known, hour, half_life_hours=GROUP_HALF_LIFE_HOURS)
     return np.where(category[:, None] >= 0, seen, 0.0)

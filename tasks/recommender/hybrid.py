@@ -13,6 +13,7 @@ from tasks.recommender.context import Context
 from tasks.recommender.encoder import Encoder, adapter_digest
 from tasks.recommender.head import HybridHead
 from tasks.recommender.prepare import Prepared, prepare
+from tasks.recommender.slates import require_columns
 
 ROWS_AT_ONCE = 250_000
 """Rows scored at a time: bounds memory at about 200 MB for histories of 50."""
@@ -42,6 +43,7 @@ class HybridRanker:
 
     def probabilities(self, rows: pa.Table, context: Context) -> NDArray[np.float64]:
         """(N,) click probabilities in the order of `rows`."""
+        require_columns(rows)
         found = np.empty(len(rows))
         for part in _whole_slates(rows["impression_id"]):
             found[part] = self.predict(self.prepare(rows.take(pa.array(part)), context))

@@ -56,12 +56,7 @@ def group_rows(rows: pa.Table, clicks: pa.Table | None) -> Slates:
     Raises:
         ModelError: a column that scoring needs is missing.
     """
-    missing = [name for name in NEEDED if name not in rows.column_names]
-    if missing:
-        raise ModelError(
-            f"The rows have no column {', '.join(missing)}, which scoring needs. "
-            "Read them from the interactions table."
-        )
+    require_columns(rows)
     if "history" not in rows.column_names:
         rows = rows.append_column("history", pa.nulls(len(rows), HISTORY))
     slate = pc.dictionary_encode(rows["impression_id"]).combine_chunks().indices.to_numpy()
@@ -89,6 +84,16 @@ def group_rows(rows: pa.Table, clicks: pa.Table | None) -> Slates:
         history=history,
         liked=liked,
     )
+
+
+def require_columns(rows: pa.Table) -> None:
+    """Raise ModelError if a column that scoring needs is missing."""
+    missing = [name for name in NEEDED if name not in rows.column_names]
+    if missing:
+        raise ModelError(
+            f"The rows have no column {', '.join(missing)}, which scoring needs. "
+            "Read them from the interactions table."
+        )
 
 
 def _labels(rows: pa.Table) -> Floats:

@@ -9,6 +9,7 @@ Older counts weigh less: with half-life τ an hour that ended a hours ago weighs
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -135,10 +136,9 @@ def _by_hour(hour: Ints) -> tuple[Ints, dict[int, slice]]:
     """Rows in the order of their hours, and the part of them that lies in each hour."""
     order = np.argsort(hour, kind="stable")
     hours, starts = np.unique(hour[order], return_index=True)
-    stops = np.append(starts[1:], len(order))
-    return order, {
-        int(h): slice(int(a), int(b)) for h, a, b in zip(hours, starts, stops, strict=True)
-    }
+    bounds = [*starts.tolist(), len(order)]
+    parts = [slice(start, stop) for start, stop in pairwise(bounds)]
+    return order, dict(zip(hours.tolist(), parts, strict=True))
 
 
 def smoothed_logit(seen: Floats, prior: Floats | float, *, strength: float) -> Floats:
