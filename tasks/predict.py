@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from tasks.config import zone
 from tasks.context import scoring_context
 from tasks.errors import SourceError
+from tasks.interactions.engine import engine, name, text
 from tasks.interactions.schema import HISTORY, UTC_TIME
 from tasks.models import ZERO_SHOT, load
 from tasks.workspace import Workspace
@@ -40,8 +41,6 @@ def predict_file(workspace: Workspace, source: Path, output: Path | None) -> tup
     Raises:
         SourceError: the file, its format, a column or a value cannot be used.
     """
-    import duckdb
-
     from tasks.recommender.score import score
 
     _check_format(source, READERS)
@@ -50,7 +49,12 @@ def predict_file(workspace: Workspace, source: Path, output: Path | None) -> tup
     if not source.is_file():
         raise SourceError(f"{source} is not a file; give --input a file of candidates.")
     champion = workspace.registry.champion()
-    with duckdb.connect(config={"TimeZone": workspace.config.source.time_zone}) as connection:
+    with engine(
+        workspace.staging / "predict",
+        memory_gib=workspace.config.compute.memory_gib,
+        threads=None,
+        time_zone=workspace.config.source.time_zone,
+    ) as connection:
         rows = _read(connection, workspace, source)
         first, last = _days(workspace, rows)
         context = scoring_context(workspace, rows, first, last)
@@ -70,11 +74,11 @@ def _read(connection: "duckdb.DuckDBPyConnection", workspace: Workspace, source:
     """The rows of `source` with our names and types, in the file's order."""
     import duckdb
 
-    table = f"{READERS[source.suffix]}('{str(source).replace(chr(39), chr(39) * 2)}')"
+    table = f"{READERS[source.suffix]}({text(str(source))})"
     theirs = workspace.config.source.columns
     try:
         found = {
-            name: kind for name, kind, *_ in connection.sql(f"DESCRIBE FROM {table}").fetchall()
+            column: kind for column, kind, *_ in connection.sql(f"DESCRIBE FROM {table}").fetchall()
         }
         for needed in ("user_id", "item_id"):
             if theirs.get(needed, needed) not in found:
@@ -125,7 +129,7 @@ def _expression(ours: str, theirs: str, found: dict[str, str]) -> str:
     """SQL for our column; `history` may be a list, a list of item and label, or ids in one text."""
     if theirs not in found:
         return _DEFAULTS[ours]
-    column = '"' + theirs.replace('"', '""') + '"'
+    column = name(theirs)
     if ours != "history":
         return f"CAST({column} AS {_TYPES.get(ours, 'VARCHAR')})"
     if found[theirs].startswith("STRUCT"):
@@ -153,6 +157,6 @@ def _write(connection: "duckdb.DuckDBPyConnection", scored: pa.Table, output: Pa
         connection.execute("COPY ranked TO '/dev/stdout' (FORMAT CSV)")
         return
     partial = output.with_name(f".{output.name}.partial")
-    target = str(partial).replace("'", "''")
-    connection.execute(f"COPY ranked TO '{target}' (FORMAT {WRITERS[output.suffix]})")
+    form = WRITERS[output.suffix]
+    connection.execute(f"COPY ranked TO {text(str(partial))} (FORMAT {form})")
     partial.replace(output)

@@ -16,8 +16,8 @@ from tasks.stage import Clock, logger, stage
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
-    from tasks.recommender.head_phase import EpochRecord
     from tasks.recommender.recipe import Recipe
+    from tasks.recommender.selection import EpochRecord
     from tasks.recommender.shots import Split
 
 

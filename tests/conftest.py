@@ -1,0 +1,42 @@
+"""What tests share: a small portal's logs, the MIND sample, and one Prefect server."""
+
+import os
+from pathlib import Path
+
+import pytest
+from portal import FIRST_DAY
+
+from tasks.environment import prepare_environment
+
+prepare_environment()
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def mind_dir() -> Path:
+    for folder in (os.environ.get("MIND_DIR"), ROOT / "../shared/data/mind"):
+        if folder and (Path(folder) / "behaviors.tsv").is_file():
+            return Path(folder).resolve()
+    pytest.skip("no MIND sample: neither MIND_DIR nor ../shared/data/mind has behaviors.tsv")
+
+
+@pytest.fixture(scope="session")
+def portal_logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three days of a small portal with late, doubled and malformed rows; tests do not write to it."""
+    from tasks.simulator.settings import SimulatorSettings
+    from tasks.simulator.simulate import simulate
+
+    folder = tmp_path_factory.mktemp("portal")
+    settings = SimulatorSettings(seed=3, num_users=150, impressions_per_day=400, births_per_day=60)
+    simulate(settings, out=folder, first_day=FIRST_DAY, days=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> None:
+    """One Prefect server with a database of its own for all tests that run flows."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield

@@ -1,0 +1,30 @@
+"""A small portal for tests: its first day, and a pipelines.yaml that reads its logs."""
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FIRST_DAY = date(2026, 3, 2)
+DAYS = [FIRST_DAY + timedelta(days=n) for n in range(3)]
+
+
+def write_config(folder: Path, logs: Path, **changes: dict[str, Any]) -> Path:
+    """A pipelines.yaml in `folder` with the pipeline `portal` on `logs`; sections are updated."""
+    pipeline: dict[str, dict[str, Any]] = {
+        "source": {
+            "format": "jsonl",
+            "interactions": f"{logs}/interactions/{{date}}/*.json.gz",
+            "items": f"{logs}/items/{{date}}.json.gz",
+        },
+        "schedule": {"cron": "30 4 * * *"},
+        "retrain": {"any": [{"rule": "always"}]},
+        "finetune": {"shots": 512, "window_days": 3, "head_epochs": 8, "adapter_epochs": 0},
+        "promote": {"min_gain": 0.0, "confidence": 0.8, "min_impressions": 30},
+    }
+    for section, values in changes.items():
+        pipeline[section] = {**pipeline.get(section, {}), **values}
+    path = folder / "pipelines.yaml"
+    path.write_text(yaml.safe_dump({"pipelines": {"portal": pipeline}}))
+    return path
