@@ -1,5 +1,6 @@
 """DuckDB with a ceiling on memory, and the quoting that keeps names from being code."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from tasks.errors import PipelineError
 
 if TYPE_CHECKING:
     import duckdb
+
+_THREADS_PER_GIB = 6
 
 
 @contextmanager
@@ -29,8 +32,9 @@ def engine(
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
-    if threads:
-        settings["threads"] = threads
+    # Each thread holds buffers of its own, which have to fit as well.
+    most = max(1, int(memory_gib * _THREADS_PER_GIB))
+    settings["threads"] = min(threads or os.cpu_count() or 1, most)
     connection = duckdb.connect(config=settings)
     try:
         connection.execute("SET enable_progress_bar = false")

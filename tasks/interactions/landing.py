@@ -17,7 +17,7 @@ import pyarrow as pa
 from tasks.errors import SourceError
 from tasks.interactions.engine import text, texts
 from tasks.interactions.formats import Layout, check_columns, reader_of, sample_keys, selects
-from tasks.interactions.lines import RAW_LINES, Integers, lines_at_bytes, lines_of_records
+from tasks.interactions.lines import Integers, lines_at_bytes, lines_of_records
 from tasks.interactions.rows import NOT_JSON, NOT_UTF8, TOO_LONG, UNBALANCED_QUOTES, WRONG_COLUMNS
 from tasks.interactions.source import SourceFile
 
@@ -30,6 +30,7 @@ _REJECTED = {
     "LINE SIZE OVER MAXIMUM": TOO_LONG,
 }
 _LONGEST_RAW = 65_536
+_WAITING_BYTES = 32 << 20
 
 
 def land(
@@ -232,10 +233,17 @@ def _places(
 
 
 def _insert(connection: "duckdb.DuckDBPyConnection", batches: Iterator[pa.RecordBatch]) -> None:
-    reader = pa.RecordBatchReader.from_batches(RAW_LINES, batches)
-    connection.register("found_lines", reader)
-    connection.execute("INSERT INTO raw_lines SELECT * FROM found_lines")
-    connection.unregister("found_lines")
+    waiting: list[pa.RecordBatch] = []
+    waiting_bytes = 0
+    for batch in itertools.chain(batches, [None]):
+        if batch is not None:
+            waiting.append(batch)
+            waiting_bytes += batch.nbytes
+        if waiting and (batch is None or waiting_bytes > _WAITING_BYTES):
+            connection.register("found_lines", pa.Table.from_batches(waiting))
+            connection.execute("INSERT INTO raw_lines SELECT * FROM found_lines")
+            connection.unregister("found_lines")
+            waiting, waiting_bytes = [], 0
 
 
 def _extra_lines(

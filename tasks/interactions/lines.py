@@ -32,20 +32,23 @@ RAW_LINES = pa.schema(
 class Block:
     """Whole lines of a file: their text, where each begins and ends, and what came before."""
 
-    content: bytes
+    codes: NDArray[np.uint8]
     starts: Integers
     ends: Integers
     lines_before: int
     bytes_before: int
 
+    def line(self, first: int, last: int) -> bytes:
+        """The text from the beginning of one line to the end of another."""
+        return self.codes[self.starts[first] : self.ends[last]].tobytes()
+
     def filled(self) -> NDArray[np.bool_]:
         """(L,) whether the line holds more than white space."""
         filled = self.ends > self.starts
-        codes = np.frombuffer(self.content, np.uint8)
-        leading = codes[np.minimum(self.starts, len(codes) - 1)]
+        leading = self.codes[np.minimum(self.starts, len(self.codes) - 1)]
         # Only a line that begins with white space can consist of it.
-        for index in np.flatnonzero(filled & (leading <= ord(" "))):
-            filled[index] = bool(self.content[self.starts[index] : self.ends[index]].strip())
+        for index in np.flatnonzero(filled & (leading <= ord(" "))).tolist():
+            filled[index] = bool(self.line(index, index).strip())
         return filled
 
 
@@ -58,33 +61,39 @@ def open_plain(path: Path) -> IO[bytes]:
 
 
 def read_blocks(path: Path) -> Iterator[Block]:
-    """The file in blocks of whole lines; a line longer than a block comes whole."""
-    carried: list[bytes] = []
-    lines = consumed = 0
+    """The file in blocks of whole lines; a line longer than a block comes whole.
+
+    A block's text lies in a buffer that the next block overwrites.
+    """
+    buffer = bytearray(BLOCK_BYTES)
+    held = lines = consumed = 0
     with open_plain(path) as stream:
         while True:
-            chunk = stream.read(BLOCK_BYTES)
-            cut = chunk.rfind(b"\n") + 1 if chunk else 0
-            if chunk and not cut:
-                carried.append(chunk)
-                continue
-            content = b"".join(carried) + chunk[:cut]
-            carried = [chunk[cut:]]
-            if content:
-                block = _block(content, lines, consumed)
+            if held == len(buffer):
+                buffer = buffer + bytes(len(buffer))
+            got = stream.readinto(memoryview(buffer)[held:])  # type: ignore[attr-defined]
+            held += got
+            cut = buffer.rfind(b"\n", 0, held) + 1 if got else held
+            if cut:
+                block = _block(memoryview(buffer)[:cut], lines, consumed)
                 yield block
                 lines += len(block.starts)
-                consumed += len(content)
-            if not chunk:
+                consumed += cut
+                rest = bytes(memoryview(buffer)[cut:held])
+                buffer = bytearray(BLOCK_BYTES) if len(buffer) > BLOCK_BYTES else buffer
+                buffer[: len(rest)] = rest
+                held = len(rest)
+            if not got:
                 return
 
 
-def _block(content: bytes, lines: int, consumed: int) -> Block:
-    ends = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n")).astype(np.int64)
-    if not content.endswith(b"\n"):
+def _block(content: memoryview, lines: int, consumed: int) -> Block:
+    codes = np.frombuffer(content, np.uint8)
+    ends = np.flatnonzero(codes == ord("\n")).astype(np.int64)
+    if codes[-1] != ord("\n"):
         ends = np.append(ends, len(content))
     starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
-    return Block(content, starts, ends, lines, consumed)
+    return Block(codes, starts, ends, lines, consumed)
 
 
 def lines_of_records(
@@ -122,7 +131,7 @@ def lines_at_bytes(
     """
     for block in read_blocks(path):
         first, last = np.searchsorted(
-            offsets, [block.bytes_before, block.bytes_before + len(block.content)]
+            offsets, [block.bytes_before, block.bytes_before + len(block.codes)]
         )
         if first < last:
             inside = offsets[first:last] - block.bytes_before
@@ -134,8 +143,7 @@ def lines_at_bytes(
 def _batch(
     block: Block, at: Integers, until: Integers, records: Integers, file: int
 ) -> pa.RecordBatch:
-    ranges = zip(block.starts[at].tolist(), block.ends[until].tolist(), strict=True)
-    raws = [block.content[start:end] for start, end in ranges]
+    raws = [block.line(first, last) for first, last in zip(at, until, strict=True)]
     decoded = [raw.decode("utf-8", "backslashreplace").rstrip("\r") for raw in raws]
     utf8 = [_is_utf8(raw) for raw in raws]
     columns = [

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import duckdb
     from pyarrow.parquet import FileMetaData
 
+# Ids rarely repeat often enough in a row group to be worth a large dictionary.
+_OPTIONS = "FORMAT parquet, PARQUET_VERSION v2, DICTIONARY_SIZE_LIMIT 5000"
+
 
 def write_parquet(
     connection: "duckdb.DuckDBPyConnection",
@@ -37,7 +40,7 @@ def write_parquet(
     relative = "/".join([*(f"{k}={v}" for k, v in partition.items()), f"{uuid.uuid4()}.parquet"])
     path = root / relative
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection.execute(f"COPY ({query}) TO {text(str(path))} (FORMAT parquet)")
+    connection.execute(f"COPY ({query}) TO {text(str(path))} ({_OPTIONS})")
     footer = pq.read_metadata(path)
     stats: dict[str, object] = {"numRecords": footer.num_rows}
     if ranged and footer.num_rows:

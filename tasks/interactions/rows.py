@@ -70,6 +70,17 @@ class Window:
             ),
         ]
 
+    def date_sql(self) -> str:
+        """SQL: the day of `event_time`; the day at hand, nearly every row's, by two comparisons."""
+        zone = ZoneInfo(self.time_zone)
+        midnight = datetime.min.time()
+        first = datetime.combine(self.day, midnight, zone)
+        after = datetime.combine(self.day + timedelta(days=1), midnight, zone)
+        return (
+            f"CASE WHEN event_time >= {_stamp(first)} AND event_time < {_stamp(after)} "
+            f"THEN DATE '{self.day}' ELSE event_time::DATE END"
+        )
+
     def own(self) -> str:
         """SQL condition: the row is the day's, in its own partition or a late one's."""
         return "true" if self.daily else f"event_date = DATE '{self.day}'"
@@ -109,7 +120,10 @@ def id_reasons(columns: Sequence[str]) -> list[tuple[str, str]]:
     """Conditions under which a key is missing, or is a JSON list or object instead of a text."""
     missing = [(f"{column} IS NULL", f"{column} is missing") for column in columns]
     nested = [
-        (f"{column}[1] IN ('{{', '[') AND json_valid({column})", f"{column} is not plain text")
+        (
+            f"(starts_with({column}, '{{') OR starts_with({column}, '[')) AND json_valid({column})",
+            f"{column} is not plain text",
+        )
         for column in columns
     ]
     return missing + nested
@@ -131,29 +145,30 @@ def history_sql(column: str) -> str:
 
 def typed_rows(select: str, window: Window) -> str:
     """SQL: the text columns of `select` as typed columns, with `reason` where a row is refused."""
+    # The typed value is looked at first: why it is NULL matters to few rows.
     reasons = [
         *id_reasons(["user_id", "item_id"]),
-        ("time_text IS NULL", "event_time is missing"),
+        ("event_time IS NULL AND NULLIF(time_text, '') IS NULL", "event_time is missing"),
         ("event_time IS NULL", "event_time cannot be read"),
         *window.time_reasons(),
-        ("label_text IS NULL", "label is missing"),
+        ("label IS NULL AND NULLIF(label_text, '') IS NULL", "label is missing"),
         ("label IS NULL", "label is not 0 or 1"),
-        ("position_text IS NOT NULL AND position IS NULL", "position is not a whole number"),
-        ("dwell_text IS NOT NULL AND dwell_seconds IS NULL", "dwell_seconds is not a number"),
-        ("history_text <> '' AND history IS NULL", "history is not a list of items"),
+        ("position IS NULL AND position_text <> ''", "position is not a whole number"),
+        ("dwell_seconds IS NULL AND dwell_text <> ''", "dwell_seconds is not a number"),
+        ("history IS NULL AND history_text <> ''", "history is not a list of items"),
     ]
     # Stacked selects name each parsed value once, so that no text is parsed twice.
     return f"""
     SELECT file, {_event_id("COALESCE(event_id, ", ")")} AS event_id, event_time, event_date,
         impression_id, user_id, item_id, position, label, history, surface, dwell_seconds,
         context, {reason_sql(reasons)} AS reason
-    FROM (SELECT *, event_time::DATE AS event_date, {_impression_id()} AS impression_id
+    FROM (SELECT *, {window.date_sql()} AS event_date, {_impression_id()} AS impression_id
     FROM (SELECT file, NULLIF(event_id, '') AS event_id, NULLIF(impression_id, '') AS given,
         NULLIF(user_id, '') AS user_id, NULLIF(item_id, '') AS item_id,
-        NULLIF(event_time, '') AS time_text, {time_sql("event_time")} AS event_time,
-        NULLIF(label, '') AS label_text, {_label("label")} AS label,
-        NULLIF(position, '') AS position_text, {_position("position")} AS position,
-        NULLIF(dwell_seconds, '') AS dwell_text, {_finite("dwell_seconds")} AS dwell_seconds,
+        event_time AS time_text, {time_sql("event_time")} AS event_time,
+        label AS label_text, {_label("label")} AS label,
+        position AS position_text, {_position("position")} AS position,
+        dwell_seconds AS dwell_text, {_finite("dwell_seconds")} AS dwell_seconds,
         history AS history_text, {history_sql("history")} AS history,
         surface, context
     FROM ({select})))"""
@@ -170,7 +185,7 @@ def mind_lines(select: str, window: Window) -> str:
     ]
     return f"""
     SELECT *, {reason_sql(reasons)} AS reason FROM (
-    SELECT *, event_time::DATE AS event_date, {_impression_id()} AS impression_id FROM (
+    SELECT *, {window.date_sql()} AS event_date, {_impression_id()} AS impression_id FROM (
     SELECT file, impression_id AS given, user_id, event_time AS time_text,
         try_strptime(event_time, '{_MIND_TIME}')::TIMESTAMPTZ AS event_time,
         COALESCE({history_sql("history")}, []) AS history,
@@ -203,18 +218,19 @@ def _impression_id() -> str:
 
 
 def _label(value: str) -> str:
-    return f"""CASE WHEN {value} IN ('0', '1') THEN ({value} = '1')::TINYINT
-        WHEN lower({value}) IN ('1.0', 'true') THEN 1::TINYINT
-        WHEN lower({value}) IN ('0.0', 'false') THEN 0::TINYINT END"""
+    return f"""CASE {value} WHEN '0' THEN 0::TINYINT WHEN '1' THEN 1::TINYINT
+        WHEN 'false' THEN 0::TINYINT WHEN 'true' THEN 1::TINYINT
+        WHEN 'False' THEN 0::TINYINT WHEN 'True' THEN 1::TINYINT
+        WHEN '0.0' THEN 0::TINYINT WHEN '1.0' THEN 1::TINYINT END"""
 
 
 def _position(value: str) -> str:
-    """A whole number of 0 or more; a cast alone would round."""
-    number = f"TRY_CAST({value} AS DOUBLE)"
-    return (
-        f"CASE WHEN {number} = trunc({number}) AND {number} BETWEEN 0 AND 2147483647 "
-        f"THEN TRY_CAST({value} AS INTEGER) END"
-    )
+    """A whole number of 0 or more; a cast of a fraction would round."""
+    whole = f"CASE WHEN NOT contains({value}, '.') THEN TRY_CAST({value} AS UINTEGER) END"
+    # The lambda keeps fractions from being parsed for rows that have none.
+    fraction = f"""list_transform([TRY_CAST({value} AS DOUBLE)], lambda x:
+        CASE WHEN x = trunc(x) AND x BETWEEN 0 AND 2147483647 THEN x::UINTEGER END)[1]"""
+    return f"TRY_CAST(COALESCE({whole}, {fraction}) AS INTEGER)"
 
 
 def _finite(value: str) -> str:

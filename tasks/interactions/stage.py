@@ -92,6 +92,9 @@ def stage_day(
     return staged
 
 
+_OPTIONAL = ("position", "history", "surface", "dwell_seconds", "context")
+
+
 def _layout(source: Source) -> Layout:
     if source.format == "mind":
         return Layout("mind", MIND_BEHAVIORS, (), {}, "source.columns", MIND_BEHAVIORS)
@@ -177,15 +180,20 @@ class _Reading:
     def _find_doubled(self) -> None:
         """Make `doubled`: rows whose event stands earlier in the files.
 
-        A 64-bit hash finds the few candidates in one small aggregate; their full ids decide.
+        A 32-bit hash finds the candidates in one small aggregate; their full ids decide. Of a
+        hundred million events one in a hundred is a candidate by chance.
         """
+        id_hash = "(hash(event_id) >> 32)::UINTEGER"
+        self.connection.execute(
+            f"""CREATE TEMP TABLE candidates AS SELECT {id_hash} AS id_hash
+            FROM events WHERE {self._good} GROUP BY ALL HAVING count(*) > 1"""
+        )
         self.connection.execute(
             f"""CREATE TEMP TABLE doubled AS SELECT again FROM (
             SELECT rowid AS again,
                 row_number() OVER (PARTITION BY event_id ORDER BY rowid) AS occurrence
-            FROM events WHERE {self._good} AND hash(event_id) IN (
-                SELECT hash(event_id) FROM events WHERE {self._good}
-                GROUP BY hash(event_id) HAVING count(*) > 1))
+            FROM events WHERE {self._good}
+            AND {id_hash} IN (SELECT id_hash FROM candidates))
             WHERE occurrence > 1"""
         )
 
@@ -230,11 +238,12 @@ class _Reading:
         names = texts([file.name for file in self.files])
         mind = self.layout.format == "mind"
         lines = "JOIN impressions ON impressions.rowid = events.record" if mind else ""
+        optional = "".join(f"{column}, " for column in self._filled_columns())
         written = []
         for event_day in event_days:
             query = f"""
             SELECT event_id, events.event_time, events.impression_id, events.user_id, item_id,
-                position, label, history, surface, dwell_seconds, context,
+                label, {optional}
                 {text(datetime.now(UTC).isoformat())}::TIMESTAMPTZ AS ingest_time,
                 {names}[events.file + 1] AS source
             FROM events {lines}
@@ -246,6 +255,18 @@ class _Reading:
             }
             written.append(write_parquet(self.connection, query, folder, partition, "event_time"))
         return tuple(file for file in written if file.rows)
+
+    def _filled_columns(self) -> list[str]:
+        """The optional columns that hold anything; the others are left out of the files.
+
+        A reader of the table sees NULL there, as Delta has it.
+        """
+        mind = self.layout.format == "mind"
+        columns = [c for c in _OPTIONAL if not (mind and c == "history")]
+        counts = ", ".join(f"count({column})" for column in columns)
+        (present,) = self.connection.execute(f"SELECT {counts} FROM events").fetchall()
+        filled = [column for column, count in zip(columns, present, strict=True) if count]
+        return [*filled, "history"] if mind else filled
 
     def _write_quarantine(
         self, folder: Path, run: str, *, homeless: bool

@@ -88,6 +88,7 @@ def _read(
         return target.empty_table()
     rows = ds.dataset(
         [str(path) for path in paths],
+        schema=pa.schema([field.with_nullable(True) for field in schema]),
         format="parquet",
         partitioning=ds.partitioning(keys, flavor="hive"),
         partition_base_dir=str(folder),
