@@ -26,6 +26,7 @@ from tasks.errors import ConfigError
 from tasks.simulator.clicks import day_rows, find_level, item_ids
 from tasks.simulator.delivery import json_lines, plan_delivery
 from tasks.simulator.settings import SimulatorSettings
+from tasks.simulator.slates import HOUR_US
 from tasks.simulator.vocabulary import TOPICS
 from tasks.simulator.world import Items, World, first_world, next_world
 
@@ -165,7 +166,7 @@ def _write_day(
     pool: ThreadPoolExecutor, world: World, rows: pa.Table, before: _Underway, out: Path
 ) -> tuple[DaySummary, _Underway]:
     """Write the files of `world`'s day; what was under way `before` is delivered in them."""
-    hours = (rows["event_time"].cast(pa.int64()).to_numpy() - world.midnight) // 3_600_000_000
+    hours = (rows["event_time"].cast(pa.int64()).to_numpy() - world.midnight) // HOUR_US
     delivery = plan_delivery(world, hours)
     folder = out / "interactions" / world.day.isoformat()
     folder.mkdir(parents=True, exist_ok=True)

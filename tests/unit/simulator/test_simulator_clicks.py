@@ -47,7 +47,7 @@ def test_clicks_fall_with_the_position_as_the_known_curve_does(friday):
     rate = np.array([clicked[position == at].mean() for at in range(1, 21)])
     expected = np.arange(1, 21) ** -0.3
     np.testing.assert_allclose(
-        rate[:10] / rate[:10].mean(), expected[:10] / expected[:10].mean(), rtol=0.06
+        rate[:10] / rate[:10].mean(), expected[:10] / expected[:10].mean(), rtol=0.09
     )
     # slates are in random order, so a position's clicks tell of nothing but the position
     assert rate[10:].mean() / rate[:10].mean() == pytest.approx(
