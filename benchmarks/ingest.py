@@ -129,7 +129,8 @@ def table(results: list[dict[str, float]]) -> str:
     ]
     lines += [
         "| {rows:,} | {gib:.2f} | {bare_seconds:.2f} | {seconds:.2f} | {ratio:.2f} "
-        "| {bare_cpu:.2f} | {cpu:.2f} | {bare_peak_mib:,.0f} | {peak_mib:,.0f} | {published:,.0f} | {quarantined:,.0f} "
+        "| {bare_cpu:.2f} | {cpu:.2f} | {bare_peak_mib:,.0f} | {peak_mib:,.0f} "
+        "| {published:,.0f} | {quarantined:,.0f} "
         "| {duplicates:,.0f} |".format(**result)
         for result in results
     ]

@@ -49,7 +49,7 @@ def land(
 
     try:
         for number, select in enumerate(selects(connection, files, layout)):
-            verb = f"INSERT INTO {into}" if number else f"CREATE TEMP TABLE {into} AS"
+            verb = f"INSERT INTO {into}" if number else f"CREATE TABLE {into} AS"
             connection.execute(f"{verb} {typed(select)}")
     except duckdb.OutOfMemoryException:
         raise

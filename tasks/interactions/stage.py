@@ -9,6 +9,7 @@ A repeat finds the finished staging, and clears a half-written one.
 
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -116,9 +117,12 @@ class _Reading:
             self._land_mind()
         else:
             self._land_rows()
-        find_refused(self.connection, self.files, self.layout)
+        # The refused are looked for by one thread outside DuckDB, which is busy meanwhile.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            doubled = pool.submit(self._find_doubled)
+            find_refused(self.connection, self.files, self.layout)
+            doubled.result()
         self._check_content()
-        self._find_doubled()
 
     def _land_rows(self) -> None:
         def typed(select: str) -> str:
@@ -142,7 +146,7 @@ class _Reading:
 
         land(self.connection, self.files, self.layout, typed, into="impressions")
         own, homeless = self.window.own(), self.window.homeless()
-        self.connection.execute(f"CREATE TEMP TABLE events AS {mind_rows(own)}")
+        self.connection.execute(f"CREATE TABLE events AS {mind_rows(own)}")
         self.connection.execute(
             f"""CREATE TEMP TABLE refused AS
             SELECT file, impressions.rowid - first AS record, reason, {homeless} AS homeless
@@ -184,12 +188,13 @@ class _Reading:
         hundred million events one in a hundred is a candidate by chance.
         """
         id_hash = "(hash(event_id) >> 32)::UINTEGER"
-        self.connection.execute(
-            f"""CREATE TEMP TABLE candidates AS SELECT {id_hash} AS id_hash
+        cursor = self.connection.cursor()
+        cursor.execute(
+            f"""CREATE TABLE candidates AS SELECT {id_hash} AS id_hash
             FROM events WHERE {self._good} GROUP BY ALL HAVING count(*) > 1"""
         )
-        self.connection.execute(
-            f"""CREATE TEMP TABLE doubled AS SELECT again FROM (
+        cursor.execute(
+            f"""CREATE TABLE doubled AS SELECT again FROM (
             SELECT rowid AS again,
                 row_number() OVER (PARTITION BY event_id ORDER BY rowid) AS occurrence
             FROM events WHERE {self._good}
