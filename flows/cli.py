@@ -239,8 +239,6 @@ def main() -> None:
         _leave(str(error), 2)
     except PipelineError as error:
         _leave(str(error), 1)
-    except KeyboardInterrupt:
-        _leave("Interrupted. The same command continues where this one stopped.", 130)
     except Exception as error:  # the last resort: a traceback helps us, not the operator
         _leave(
             f"{type(error).__name__}: {error}\nThis is a mistake of ours; {_keep_traceback()}", 1

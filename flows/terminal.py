@@ -5,7 +5,7 @@ Everything goes to stderr, so that stdout carries the result alone.
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.status import Status
@@ -31,23 +31,22 @@ class _StageLines(logging.Handler):
 
 @contextmanager
 def progress() -> Iterator[None]:
-    """Show the stages' progress on stderr: a spinner on a terminal, plain lines otherwise."""
+    """Show the stages' progress on stderr: a spinner on a terminal, plain lines otherwise.
+
+    Ctrl-C ends the process with 130 and says that nothing is lost.
+    """
     console = Console(stderr=True)
+    spinner = console.status("starting") if console.is_terminal else nullcontext()
     logger = logging.getLogger("dayspring")
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
-    if not console.is_terminal:
-        handler = _StageLines(console, None)
-        logger.addHandler(handler)
-        try:
-            yield
-        finally:
-            logger.removeHandler(handler)
-        return
-    with console.status("starting", spinner="dots") as status:
+    with spinner as status:
         handler = _StageLines(console, status)
         logger.addHandler(handler)
         try:
             yield
+        except KeyboardInterrupt:
+            console.print("Interrupted. The same command continues where this one stopped.")
+            raise SystemExit(130) from None
         finally:
             logger.removeHandler(handler)
