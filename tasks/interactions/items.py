@@ -161,7 +161,7 @@ def _stage(
         """SELECT (SELECT count(*) FROM catalogue) + (SELECT count(*) FROM rejects),
         count(*) FROM catalogue WHERE reason IS NULL"""
     ).fetchall()
-    check_any_parsed(connection, files, layout, counts[0])
+    check_any_parsed(connection, files, layout, counts[0], "quarantined")
     newest = f"""SELECT {", ".join(_WANTED)} FROM catalogue WHERE reason IS NULL
         QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY {_OLDEST} DESC, rowid DESC) = 1"""
     items = write_parquet(connection, newest, folder / "items", {})

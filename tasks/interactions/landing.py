@@ -60,7 +60,8 @@ def land(
             "Check `source.format` and the file, then repeat the day."
         ) from error
     connection.execute(
-        f"CREATE TEMP TABLE firsts AS SELECT file, min(rowid) AS first FROM {into} GROUP BY file"
+        f"CREATE OR REPLACE TEMP TABLE firsts AS "
+        f"SELECT file, min(rowid) AS first FROM {into} GROUP BY file"
     )
     _land_rejects(connection, files, layout)
 
@@ -107,7 +108,7 @@ def find_refused(
     `refused` has (file, record, reason, homeless).
     """
     connection.execute(
-        "CREATE TEMP TABLE raw_lines (file BIGINT, record BIGINT, line BIGINT, raw VARCHAR, "
+        "CREATE OR REPLACE TEMP TABLE raw_lines (file BIGINT, record BIGINT, line BIGINT, raw VARCHAR, "
         "utf8 BOOLEAN)"
     )
     if layout.format == "parquet":
@@ -119,7 +120,7 @@ def find_refused(
     if layout.format == "jsonl":
         not_json = "CASE WHEN json_valid(raw) THEN json_type(raw) <> 'OBJECT' ELSE true END"
     connection.execute(
-        f"""CREATE TEMP TABLE quarantined AS
+        f"""CREATE OR REPLACE TEMP TABLE quarantined AS
         SELECT file, line, left(raw, {_LONGEST_RAW}) AS raw, homeless, CASE
             WHEN NOT utf8 THEN '{NOT_UTF8}' WHEN {not_json} THEN '{NOT_JSON}' ELSE reason
             END AS reason
@@ -129,15 +130,19 @@ def find_refused(
 
 
 def check_any_parsed(
-    connection: "duckdb.DuckDBPyConnection", files: Sequence[SourceFile], layout: Layout, total: int
+    connection: "duckdb.DuckDBPyConnection",
+    files: Sequence[SourceFile],
+    layout: Layout,
+    total: int,
+    refused: str,
 ) -> None:
-    """See that at least one line of the files is what the format says.
+    """See that at least one of `total` lines is what the format says; `refused` has `reason`.
 
     Raises:
         SourceError: none is; the whole delivery is of another format or encoding.
     """
     unparsed = connection.execute(
-        "SELECT count(*), any_value(reason) FROM quarantined WHERE reason IN (?, ?, ?, ?, ?)",
+        f"SELECT count(*), any_value(reason) FROM {refused} WHERE reason IN (?, ?, ?, ?, ?)",
         [NOT_JSON, NOT_UTF8, WRONG_COLUMNS, UNBALANCED_QUOTES, TOO_LONG],
     ).fetchone()
     if unparsed and unparsed[0] == total:
@@ -157,16 +162,17 @@ def _land_rejects(
     reasons = " ".join(f"WHEN '{kind}' THEN '{reason}'" for kind, reason in _REJECTED.items())
     rejected = "SELECT 0 AS file, 0 AS place, 0 AS span, '' AS reason WHERE false"
     if layout.separated:
+        paths = texts([str(file.path) for file in files])
         body = "trim(csv_line, chr(10))"
         rejected = f"""
-        SELECT list_position({texts([str(file.path) for file in files])}, file_path) - 1 AS file,
-            line_byte_position AS place,
+        SELECT list_position({paths}, file_path) - 1 AS file, line_byte_position AS place,
             max(length({body}) - length(replace({body}, chr(10), ''))) AS span,
             first(CASE error_type::VARCHAR {reasons} ELSE '{WRONG_COLUMNS}' END
                 ORDER BY column_idx) AS reason
-        FROM reject_errors JOIN reject_scans USING (scan_id, file_id) GROUP BY ALL"""
+        FROM reject_errors JOIN reject_scans USING (scan_id, file_id)
+        WHERE list_contains({paths}, file_path) GROUP BY ALL"""
     connection.execute(
-        f"""CREATE TEMP TABLE rejects AS
+        f"""CREATE OR REPLACE TEMP TABLE rejects AS
         SELECT *, -row_number() OVER (PARTITION BY file ORDER BY place) AS record
         FROM ({rejected})"""
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tasks.errors import LakeError
 from tasks.interactions.commit import commit, live_files, place_files
 from tasks.interactions.lake import ATTEMPTS, ITEMS_RUN, PARTITIONS, SCHEMAS, Lake
-from tasks.interactions.neighbours import neighbour_digest
+from tasks.interactions.neighbours import Neighbours
 from tasks.interactions.stage import check_accounting
 from tasks.interactions.staged import StagedDay, StagedFile
 
@@ -124,7 +124,7 @@ def _publish_quarantine(lake: Lake, staged: StagedDay) -> bool:
 def _publish_interactions(lake: Lake, staged: StagedDay) -> tuple[int, int]:
     table = _table(lake, "interactions")
     if not _is_current(table, staged):
-        if neighbour_digest(lake, staged.days, staged.day) != staged.neighbours:
+        if Neighbours.of(lake, staged.day).digest(staged.days) != staged.neighbours:
             raise LakeError(
                 f"{staged.day} was staged before another day published rows of the same days. "
                 "Run the day again: it is staged anew and compared with them."

@@ -13,8 +13,10 @@ import pytest
 from ingest_bench import DAY, Bench, event
 
 from tasks.errors import LakeError
-from tasks.interactions import publish
+from tasks.interactions import publish, stage
 from tasks.interactions.publish import publish_day, published_revision
+from tasks.interactions.reading import batches
+from tasks.interactions.source import find_files
 from tasks.interactions.staged import StagedDay
 
 ROWS = [
@@ -55,6 +57,34 @@ def test_staging_is_reused_when_whole_and_cleared_when_not(bench: Bench) -> None
     assert again.read(["event_id", "event_date"]).num_rows == 3
     assert again.read().schema.equals(bench.lake.read("interactions").schema)
     assert again.read_quarantine().column("reason").to_pylist() == ["label is not 0 or 1"]
+
+
+def test_batches_of_files_bring_what_one_batch_brings(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = bench.source("{date}/*.jsonl")
+    for number in range(4):
+        # Events 0 to 9 come in every file, with another item each time; 10 and up in one alone.
+        shared = [event(n, item_id=f"first{number}") for n in range(10)]
+        rows = [*shared, event(10 + number), event(20 + number, label=7)]
+        bench.write_rows(rows, f"2026-11-02/{number}.jsonl")
+    monkeypatch.setattr(stage, "batches", lambda files, _: [files[:1], files[1:3], files[3:]])
+    staged = bench.stage(source)
+    assert (staged.rows_read, staged.published, staged.duplicates) == (48, 14, 30)
+    assert len(list((staged.folder / "interactions").rglob("*.parquet"))) == 3
+    publish_day(bench.lake, staged)
+    assert bench.published("event_id", "item_id")[:2] == [("e0", "first0"), ("e1", "first0")]
+    assert len(bench.published("event_id")) == 14
+    assert [line for line, *_ in bench.refused()] == [12] * 4
+
+
+def test_files_are_batched_in_order_by_their_size_as_text(bench: Bench) -> None:
+    for number, size in enumerate((10, 10, 25, 10)):
+        bench.write(f"{number}.jsonl", "x" * size)
+    (bench.logs / "4.jsonl.gz").write_bytes(b"x" * 3)
+    files = find_files(f"{bench.logs}/*", DAY)
+    names = [[file.name[0] for file in run] for run in batches(files, 20)]
+    assert names == [["0", "1"], ["2"], ["3"], ["4"]]
 
 
 def test_a_corrected_file_replaces_its_rows_as_a_new_revision(bench: Bench) -> None:
@@ -136,8 +166,8 @@ bench.run()
 @pytest.mark.parametrize(
     ("where", "after"),
     [
-        ("tasks.interactions.stage.land", True),
-        ("tasks.interactions.stage.write_parquet", True),
+        ("tasks.interactions.reading.land", True),
+        ("tasks.interactions.reading.write_parquet", True),
         ("tasks.interactions.stage.write_manifest", False),
         ("tasks.interactions.publish.place_files", True),
         ("tasks.interactions.publish.commit", True),
