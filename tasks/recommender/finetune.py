@@ -14,7 +14,13 @@ from tasks.recommender.calibration import calibrate
 from tasks.recommender.context import Context
 from tasks.recommender.encoder import Encoder
 from tasks.recommender.head import HybridHead
-from tasks.recommender.head_phase import copy_state, measure_head, num_trainable, train_head
+from tasks.recommender.head_phase import (
+    copy_state,
+    measure_head,
+    num_trainable,
+    one_thread,
+    train_head,
+)
 from tasks.recommender.hybrid import HybridRanker, new_head
 from tasks.recommender.losses import Floats
 from tasks.recommender.prepare import Prepared
@@ -103,7 +109,8 @@ def finetune(
     learned, held = start.prepare(shots, context), start.prepare(validation, context)
     if start.head.untrained:
         head.standardise_on(learned.features)
-    with torch.random.fork_rng():  # dropout draws from the process's generator
+    # Dropout draws from the process's generator.
+    with torch.random.fork_rng(), one_thread():
         torch.manual_seed(recipe.seed)
         kept = _run_head_phase(head, learned, held, recipe, log)
     if kept.words == "start":
