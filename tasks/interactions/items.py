@@ -148,8 +148,12 @@ def _stage(
     digest: str,
     day: date,
 ) -> StagedItems:
-    land(connection, files, layout, lambda select: _typed(select, layout), into="catalogue")
-    check_absent(connection, files, layout, _WANTED, "catalogue")
+
+    def typed(select: str) -> str:
+        return _typed(select, layout)
+
+    land(connection, files, layout, typed, into="catalogue", counted=_WANTED)
+    check_absent(connection, files, layout, _WANTED)
     connection.execute(
         """CREATE TEMP TABLE refused AS
         SELECT file, catalogue.rowid - first AS record, reason, false AS homeless

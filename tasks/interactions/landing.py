@@ -39,8 +39,11 @@ def land(
     layout: Layout,
     typed: Callable[[str], str],
     into: str,
+    counted: Sequence[str],
 ) -> None:
     """Create the table `into` with every record of the files, in order, typed by `typed`.
+
+    Beside it, `firsts` has each file's first record and how often its `counted` columns are filled.
 
     Raises:
         SourceError: a file cannot be read, or lacks a column altogether.
@@ -59,9 +62,10 @@ def land(
             f"{files[0].path} (one of {len(files)}) cannot be read as {layout.format}: {reason}. "
             "Check `source.format` and the file, then repeat the day."
         ) from error
+    counts = "".join(f", count({column}) AS filled_{column}" for column in counted)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE firsts AS "
-        f"SELECT file, min(rowid) AS first FROM {into} GROUP BY file"
+        f"SELECT file, min(rowid) AS first{counts} FROM {into} GROUP BY file"
     )
     _land_rejects(connection, files, layout)
 
@@ -71,16 +75,14 @@ def check_absent(
     files: Sequence[SourceFile],
     layout: Layout,
     counted: Sequence[str],
-    table: str,
 ) -> None:
     """See that no JSON lines file lacks a required or renamed column in every row.
 
     Args:
-        connection: where `table` was landed.
+        connection: where the files were landed.
         files: what was landed.
         layout: the wanted columns.
-        counted: columns of `table` that are NULL where the file's is.
-        table: the landed records.
+        counted: columns that are NULL where the file's is, counted in `firsts`.
 
     Raises:
         SourceError: a column is in no row of a file, and not among the keys of its first rows.
@@ -90,8 +92,8 @@ def check_absent(
     checked = [c for c in counted if c in layout.required or c in layout.renamed]
     # Of columns that are derived where they are NULL, only the first rows can tell.
     sampled = tuple(c for c in layout.wanted if c in layout.renamed and c not in counted)
-    counts = ", ".join(f"count({column})" for column in checked)
-    rows = connection.execute(f"SELECT file, {counts} FROM {table} GROUP BY file ORDER BY file")
+    counts = ", ".join(f"filled_{column}" for column in checked)
+    rows = connection.execute(f"SELECT file, {counts} FROM firsts ORDER BY file")
     for file, *present in rows.fetchall():
         empty = (c for c, count in zip(checked, present, strict=True) if not count)
         absent = (*empty, *sampled)

@@ -129,15 +129,25 @@ def lines_at_bytes(
 
     `record` counts from -1 downwards, so that it never meets the number of a parsed record.
     """
+    block = None
+    found = 0
     for block in read_blocks(path):
-        first, last = np.searchsorted(
-            offsets, [block.bytes_before, block.bytes_before + len(block.codes)]
-        )
-        if first < last:
-            inside = offsets[first:last] - block.bytes_before
-            at = np.searchsorted(block.starts, inside, side="right") - 1
-            until = np.minimum(at + spans[first:last], len(block.starts) - 1)
-            yield _batch(block, at, until, -1 - np.arange(first, last), file)
+        last = int(np.searchsorted(offsets, block.bytes_before + len(block.codes)))
+        if found < last:
+            yield _batch_at(block, file, offsets, spans, found, last)
+        found = last
+    # DuckDB places what is wrong with the last line behind the file's end.
+    if block is not None and found < len(offsets):
+        yield _batch_at(block, file, offsets, spans, found, len(offsets))
+
+
+def _batch_at(
+    block: Block, file: int, offsets: Integers, spans: Integers, first: int, last: int
+) -> pa.RecordBatch:
+    inside = offsets[first:last] - block.bytes_before
+    at = np.searchsorted(block.starts, inside, side="right") - 1
+    until = np.minimum(at + spans[first:last], len(block.starts) - 1)
+    return _batch(block, at, until, -1 - np.arange(first, last), file)
 
 
 def _batch(

@@ -73,7 +73,6 @@ class Reading:
             "CREATE TABLE all_refused (source VARCHAR, line BIGINT, raw VARCHAR, "
             "homeless BOOLEAN, reason VARCHAR)"
         )
-        connection.execute("CREATE TABLE all_ids (id_hash UBIGINT)")
 
     @property
     def _mind(self) -> bool:
@@ -83,8 +82,8 @@ class Reading:
     def _good(self) -> str:
         return f"reason IS NULL AND {self.window.own()}"
 
-    def take(self, files: Sequence[SourceFile], *, alone: bool) -> None:
-        """Read one batch and write its good rows; `alone` says that no other batch follows."""
+    def take(self, files: Sequence[SourceFile]) -> None:
+        """Read one batch and write its good rows."""
         if self._mind:
             self._land_mind(files)
         else:
@@ -99,18 +98,17 @@ class Reading:
             f"""INSERT INTO all_refused
             SELECT {names}[file + 1], line, raw, homeless, reason FROM quarantined"""
         )
-        event_days = self._event_days(f"FROM events WHERE {self._good}")
+        rows = self.connection.execute(
+            f"SELECT event_date, count(*) FROM events WHERE {self._good} GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        event_days = [event_day for event_day, _ in rows]
         self.event_days |= set(event_days)
+        self.counts["good"] += sum(count for _, count in rows)
         self.neighbours.drop_known(self.connection, event_days, self._good)
         self._count()
         if not self.window.daily:
             self._digest_content()
         self._write(names, event_days)
-        if not alone:
-            self.connection.execute(
-                f"""INSERT INTO all_ids SELECT hash(event_id) FROM events
-                WHERE {self._good} AND rowid NOT IN (SELECT again FROM doubled)"""
-            )
         for table in _BATCH_TABLES:
             self.connection.execute(f"DROP TABLE IF EXISTS {table}")
 
@@ -118,9 +116,9 @@ class Reading:
         def typed(select: str) -> str:
             return typed_rows(select, self.window)
 
-        land(self.connection, files, self.layout, typed, into="events")
         counted = ("user_id", "item_id", "event_time", "label", *_OPTIONAL)
-        check_absent(self.connection, files, self.layout, counted, "events")
+        land(self.connection, files, self.layout, typed, into="events", counted=counted)
+        check_absent(self.connection, files, self.layout, counted)
         own, homeless = self.window.own(), self.window.homeless()
         self.connection.execute(
             f"""CREATE OR REPLACE TEMP TABLE refused AS
@@ -134,7 +132,7 @@ class Reading:
         def typed(select: str) -> str:
             return mind_lines(select, self.window)
 
-        land(self.connection, files, self.layout, typed, into="impressions")
+        land(self.connection, files, self.layout, typed, into="impressions", counted=())
         own, homeless = self.window.own(), self.window.homeless()
         self.connection.execute(f"CREATE TABLE events AS {mind_rows(own)}")
         self.connection.execute(
@@ -170,11 +168,11 @@ class Reading:
         landed = "impressions" if self._mind else "events"
         self.counts["lines"] += self.one(f"SELECT count(*) FROM {landed}")
         self.counts["lines"] += self.one("SELECT count(*) FROM rejects")
-        self.counts["good"] += self.one(f"SELECT count(*) FROM events WHERE {self._good}")
         self.counts["refused"] += self.one("SELECT count(*) FROM refused WHERE NOT homeless")
         self.counts["doubled"] += self.one("SELECT count(*) FROM doubled")
         if not self.window.daily:
-            self.seen_days |= set(self._event_days(f"FROM {landed}"))
+            seen = self.connection.execute(f"SELECT DISTINCT event_date FROM {landed}").fetchall()
+            self.seen_days |= {seen_day for (seen_day,) in seen if isinstance(seen_day, date)}
 
     def _write(self, names: str, event_days: Sequence[date]) -> None:
         """Write the batch's good rows, a file for each event day."""
@@ -201,17 +199,20 @@ class Reading:
 
         A reader of the table sees NULL there, as Delta has it.
         """
-        columns = [c for c in _OPTIONAL if not (self._mind and c == "history")]
-        counts = ", ".join(f"count({column})" for column in columns)
-        (present,) = self.connection.execute(f"SELECT {counts} FROM events").fetchall()
-        filled = [column for column, count in zip(columns, present, strict=True) if count]
-        return [*filled, "history"] if self._mind else filled
+        if self._mind:
+            return ["history"]
+        counts = ", ".join(f"sum(filled_{column})" for column in _OPTIONAL)
+        (present,) = self.connection.execute(f"SELECT {counts} FROM firsts").fetchall()
+        return [column for column, count in zip(_OPTIONAL, present, strict=True) if count]
 
     def drop_repeated(self) -> None:
         """Take out of later batches' files what an earlier batch has brought."""
+        if not self.parts:
+            return
+        paths = texts([str(self.folder / "interactions" / part.path) for part in self.parts])
         self.connection.execute(
-            """CREATE TABLE candidates AS
-            SELECT id_hash FROM all_ids GROUP BY ALL HAVING count(*) > 1"""
+            f"""CREATE TABLE candidates AS SELECT hash(event_id) AS id_hash
+            FROM read_parquet({paths}, union_by_name = true) GROUP BY ALL HAVING count(*) > 1"""
         )
         if not self.one("SELECT count(*) FROM candidates"):
             return
@@ -280,10 +281,6 @@ class Reading:
         for batch_count, batch_mixed, batch_total in self._contents:
             count, mixed, total = count + batch_count, mixed ^ batch_mixed, total + batch_total
         return digest_of([str(count), str(mixed), str(total)])
-
-    def _event_days(self, rows: str) -> list[date]:
-        found = self.connection.execute(f"SELECT DISTINCT event_date {rows} ORDER BY ALL")
-        return [day for (day,) in found.fetchall() if isinstance(day, date)]
 
     def one(self, query: str) -> int:
         """The number that a query gives."""

@@ -65,7 +65,7 @@ def stage_day(
         reading = Reading(connection, layout, window, neighbours, folder)
         runs = batches([file for file in files if file.bytes], memory_gib * 2**30)
         for run in runs:
-            reading.take(run, alone=len(runs) == 1)
+            reading.take(run)
         if len(runs) > 1:
             reading.drop_repeated()
         _check_content(reading, files)

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ingest_bench import DAY, Bench, event
 
@@ -84,6 +84,7 @@ def test_every_csv_row_is_accounted_for_and_found_again(rows: list[tuple[str, ..
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@example(b"\x00", "mind")
 @given(st.binary(max_size=200), st.sampled_from(["jsonl", "csv", "tsv", "parquet", "mind"]))
 def test_any_bytes_end_in_a_publication_or_a_source_error(content: bytes, form: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
