@@ -14,10 +14,9 @@ from tasks.errors import LakeError
 from tasks.interactions.commit import commit, live_files, place_files
 from tasks.interactions.engine import engine, text, texts
 from tasks.interactions.formats import Layout, check_files
-from tasks.interactions.lake import ITEMS_RUN, PARTITIONS, SCHEMAS, Lake
+from tasks.interactions.lake import ITEMS_RUN, PARTITIONS, SCHEMAS, Lake, retrying
 from tasks.interactions.landing import check_absent, check_any_parsed, find_refused, land
 from tasks.interactions.parquet import write_parquet
-from tasks.interactions.publish import retrying
 from tasks.interactions.rows import id_reasons, reason_sql, time_sql
 from tasks.interactions.source import Source, SourceFile, digest_of, find_files
 from tasks.interactions.staged import StagedFile, files_complete, read_json, write_json

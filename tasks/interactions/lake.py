@@ -5,10 +5,10 @@ write repeated after a kill finds itself done. Credentials of object stores come
 environment, which deltalake reads itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
@@ -36,6 +36,8 @@ ITEMS_RUN = "items-"
 CONFIGURATION = {"delta.logRetentionDuration": "interval 3650 days"}
 ATTEMPTS = 8
 """Tries of a commit that other writers overtake; each starts from the newest version."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,21 @@ class Lake:
     ) -> "DeltaTable":
         """The table's newest snapshot; created empty where it does not exist."""
         from deltalake import DeltaTable, Schema
+        from deltalake.exceptions import CommitFailedError
 
-        return self.open(table) or DeltaTable.create(
-            self.uri(table),
-            Schema.from_arrow(schema),
-            mode="ignore",
-            partition_by=list(partition_by),
-            configuration=CONFIGURATION,
-        )
+        found = self.open(table)
+        if found is not None:
+            return found
+        try:
+            return DeltaTable.create(
+                self.uri(table),
+                Schema.from_arrow(schema),
+                mode="ignore",
+                partition_by=list(partition_by),
+                configuration=CONFIGURATION,
+            )
+        except CommitFailedError:  # another writer has created it meanwhile
+            return DeltaTable(self.uri(table))
 
     def read(
         self,
@@ -174,28 +183,43 @@ class Lake:
         predicate: str | None = None,
     ) -> bool:
         from deltalake import CommitProperties, Transaction, write_deltalake
-        from deltalake.exceptions import CommitFailedError
 
-        for attempt in range(ATTEMPTS):
+        def write() -> bool:
             opened = self.open_or_create(table, rows.schema, partition_by)
             done = opened.transaction_version(app_id)
             if done is not None and done >= app_version:
                 return False
-            try:
-                write_deltalake(
-                    opened,
-                    rows,
-                    mode=mode,
-                    predicate=predicate,
-                    commit_properties=CommitProperties(
-                        app_transactions=[Transaction(app_id, app_version)]
-                    ),
-                )
-                return True
-            except CommitFailedError:
-                if attempt == ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            write_deltalake(
+                opened,
+                rows,
+                mode=mode,
+                predicate=predicate,
+                commit_properties=CommitProperties(
+                    app_transactions=[Transaction(app_id, app_version)]
+                ),
+            )
+            return True
+
+        return retrying(write)
+
+
+def retrying(attempt: Callable[[], _T]) -> _T:
+    """The result of `attempt`, repeated while other writers commit first.
+
+    Raises:
+        LakeError: they did each time.
+    """
+    from deltalake.exceptions import CommitFailedError
+
+    for _ in range(ATTEMPTS):
+        try:
+            return attempt()
+        except CommitFailedError as error:
+            overtaken = error
+    raise LakeError(
+        f"Other writers committed first {ATTEMPTS} times: {overtaken}. "
+        "Run it again when they have finished; nothing was half-written."
+    ) from overtaken
 
 
 def _projected(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:

@@ -7,23 +7,21 @@ the same commit. The quarantine goes first: killed between the two commits, the 
 quarantine done, and publishes the interactions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from tasks.errors import LakeError
 from tasks.interactions.commit import commit, live_files, place_files
-from tasks.interactions.lake import ATTEMPTS, ITEMS_RUN, PARTITIONS, SCHEMAS, Lake
+from tasks.interactions.lake import ITEMS_RUN, PARTITIONS, SCHEMAS, Lake, retrying
 from tasks.interactions.neighbours import Neighbours
 from tasks.interactions.stage import check_accounting
 from tasks.interactions.staged import StagedDay, StagedFile
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -80,18 +78,6 @@ def published_revision(lake: Lake, day: date) -> int | None:
     """The revision of `day` that is public; None where the day was never published."""
     table = lake.open("interactions")
     return None if table is None else table.transaction_version(f"day/{day}")
-
-
-def retrying(attempt: Callable[[], _T]) -> _T:
-    """The result of `attempt`, repeated while other writers commit first."""
-    from deltalake.exceptions import CommitFailedError
-
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return attempt()
-        except CommitFailedError:
-            continue
-    return attempt()
 
 
 def _publish_quarantine(lake: Lake, staged: StagedDay) -> bool:

@@ -57,6 +57,7 @@ def prepare_run(
     rng = np.random.default_rng(recipe.seed)
     newest = trainable(shots.slates)
     newest = newest[np.argsort(-_slate_hours(shots.slates)[newest], kind="stable")]
+    newest = newest[: recipe.adapter_slates]
     drawn = draw_slates(
         shots.slates,
         newest,

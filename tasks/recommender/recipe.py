@@ -31,6 +31,9 @@ class Recipe:
     """Skipped candidates drawn from each impression in an adapter step; clicks are all kept."""
     adapter_history: int = 20
     """Newest history entries that an adapter step encodes."""
+    adapter_slates: int = 256
+    """Most impressions, the newest, that the adapter phase trains on: it bounds the time where few
+    items are shown often."""
     adapter_max_items: int = 2048
     """Distinct items that the adapter phase may encode: it bounds its time. The newest shots go
     first."""

@@ -11,7 +11,7 @@ from tasks.report.words import Record
 if TYPE_CHECKING:
     from rich.table import Table
 
-MAX_WIDTH = 120
+MAX_WIDTH = 150
 """Columns of a plain line."""
 COLUMNS: dict[str, Callable[[Record], str]] = {
     "day": lambda record: words.clip(record.get("day"), 10),
@@ -57,7 +57,7 @@ def summary_table(records: Sequence[Record]) -> Table:
 
 
 def plain_lines(records: Sequence[Record]) -> list[str]:
-    """The same table for files and pipes: a heading and one line a day, 120 columns at most."""
+    """The same table for files and pipes: a heading and one line a day, 150 columns at most."""
     rows = [[words.visible(say(record)) for say in COLUMNS.values()] for record in records]
     widths = _fit([list(COLUMNS), *rows])
     lines = [

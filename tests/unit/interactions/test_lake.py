@@ -6,6 +6,7 @@ import pytest
 from ingest_bench import Bench, event
 
 from tasks.errors import LakeError
+from tasks.interactions.lake import retrying
 from tasks.interactions.schema import INTERACTIONS, ITEM_HOURS, QUARANTINE
 
 FIRST, SECOND = date(2026, 11, 1), date(2026, 11, 2)
@@ -82,3 +83,13 @@ def test_a_table_without_a_day_says_so(bench: Bench) -> None:
     assert bench.lake.read("notes").to_pylist() == [{"a": 1}]
     with pytest.raises(LakeError, match="neither event_date nor day"):
         bench.lake.read("notes", days=(FIRST, SECOND))
+
+
+def test_a_writer_that_is_always_overtaken_says_so() -> None:
+    from deltalake.exceptions import CommitFailedError
+
+    def overtaken() -> None:
+        raise CommitFailedError("conflict")
+
+    with pytest.raises(LakeError, match="committed first 8 times"):
+        retrying(overtaken)

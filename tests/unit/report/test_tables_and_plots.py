@@ -99,7 +99,7 @@ def test_plain_lines_fit_and_line_up():
     records = [make_quiet_record(), make_record(trigger=long, verdict=verdict)]
     heading, *days, _ = plain_lines(records)
     assert [day.split()[0] for day in days] == ["2026-03-03", "2026-03-06"]
-    assert all(len(line) <= 120 for line in (heading, *days))
+    assert all(len(line) <= 150 for line in (heading, *days))
     assert len({len(day) for day in days}) == 1
     assert "not enough e" in days[1]
 
