@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.interactions.lake import local_folder
 from tasks.interactions.staged import StagedFile
 
 if TYPE_CHECKING:
@@ -23,11 +24,10 @@ _CHUNK_BYTES = 8 << 20
 
 def place_files(table: "DeltaTable", root: Path, files: Sequence[StagedFile]) -> None:
     """Put the files below the table's root; a repeat puts nothing twice."""
-    uri = table.table_uri
-    if "://" in uri and not uri.startswith("file://"):
-        _send(uri, root, files)
+    folder = local_folder(table)
+    if folder is None:
+        _send(table.table_uri, root, files)
         return
-    folder = Path(uri.removeprefix("file://"))
     for file in files:
         target = folder / file.path
         if target.exists() and target.stat().st_size == file.bytes:

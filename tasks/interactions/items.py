@@ -14,7 +14,7 @@ from tasks.errors import LakeError
 from tasks.interactions.commit import commit, live_files, place_files
 from tasks.interactions.engine import engine, text, texts
 from tasks.interactions.formats import Layout, check_files
-from tasks.interactions.lake import ITEMS_RUN, PARTITIONS, SCHEMAS, Lake, retrying
+from tasks.interactions.lake import ITEMS_RUN, PARTITIONS, SCHEMAS, Lake, retrying, rows_of
 from tasks.interactions.landing import check_absent, check_any_parsed, find_refused, land
 from tasks.interactions.parquet import write_parquet
 from tasks.interactions.rows import id_reasons, reason_sql, time_sql
@@ -247,7 +247,7 @@ def _merged_file(
     """The whole table after the merge, as one file."""
     root = staged.folder / "items"
     columns = ", ".join(_WANTED)
-    connection.register("present", table.to_pyarrow_dataset())
+    connection.register("present", rows_of(table))
     brought = f"read_parquet({text(str(root / staged.items.path))})"
     # A tie goes to what was brought: the catalogue that comes later.
     query = f"""

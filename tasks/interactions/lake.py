@@ -8,7 +8,9 @@ environment, which deltalake reads itself.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -17,6 +19,7 @@ from tasks.interactions.schema import INTERACTIONS, ITEM_HOURS, ITEMS, QUARANTIN
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+    from pyarrow.dataset import Dataset
 
 SCHEMAS = {
     "interactions": INTERACTIONS,
@@ -123,7 +126,7 @@ class Lake:
         if opened is None:
             schema = SCHEMAS.get(table, pa.schema([]))
             return _projected(schema, columns).empty_table()
-        rows = opened.to_pyarrow_dataset()
+        rows = rows_of(opened)
         condition = None
         if days is not None:
             day = ds.field(_day_column(rows.schema, table))
@@ -201,6 +204,28 @@ class Lake:
             return True
 
         return retrying(write)
+
+
+def rows_of(table: "DeltaTable") -> "Dataset":
+    """The table's rows as an Arrow dataset, to be filtered and projected before they are read."""
+    import pyarrow.fs as pafs
+
+    folder = local_folder(table)
+    if folder is None:
+        return table.to_pyarrow_dataset()
+    # Arrow's own file system: deltalake's calls back into Python from Arrow's threads, which is
+    # slower, and now and then aborts a process that ends meanwhile.
+    return table.to_pyarrow_dataset(
+        filesystem=pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem())
+    )
+
+
+def local_folder(table: "DeltaTable") -> Path | None:
+    """The folder that holds the table; None on an object store."""
+    uri = table.table_uri
+    if "://" in uri and not uri.startswith("file://"):
+        return None
+    return Path(unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri)
 
 
 def retrying(attempt: Callable[[], _T]) -> _T:

@@ -9,7 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from tasks.interactions.commit import live_files
-from tasks.interactions.lake import Lake
+from tasks.interactions.lake import Lake, rows_of
 from tasks.interactions.source import digest_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Neighbours:
 
         assert self.table is not None
         others = (ds.field("event_date") == event_day) & (ds.field("source_day") != self.day)
-        connection.register("known", self.table.to_pyarrow_dataset().filter(others))
+        connection.register("known", rows_of(self.table).filter(others))
         ours = f"FROM events WHERE {good} AND event_date = DATE '{event_day}'"
         ((mine,),) = connection.execute(f"SELECT count(*) {ours}").fetchall()
         # The smaller side is held in memory: a few late rows, theirs or ours.
