@@ -26,7 +26,7 @@ def place_files(table: "DeltaTable", root: Path, files: Sequence[StagedFile]) ->
     """Put the files below the table's root; a repeat puts nothing twice."""
     folder = local_folder(table)
     if folder is None:
-        _send(table.table_uri, root, files)
+        send_files(table.table_uri, root, files)
         return
     for file in files:
         target = folder / file.path
@@ -41,13 +41,15 @@ def place_files(table: "DeltaTable", root: Path, files: Sequence[StagedFile]) ->
         partial.replace(target)
 
 
-def _send(uri: str, root: Path, files: Sequence[StagedFile]) -> None:
+def send_files(uri: str, root: Path, files: Sequence[StagedFile]) -> None:
+    """Write the files below an object store's URL, in chunks."""
     import pyarrow.fs as pafs
-    from deltalake.fs import DeltaStorageHandler
 
-    store = pafs.PyFileSystem(DeltaStorageHandler(uri))
+    store, base = pafs.FileSystem.from_uri(uri)
     for file in files:
-        with (root / file.path).open("rb") as here, store.open_output_stream(file.path) as there:
+        target = f"{base.rstrip('/')}/{file.path}"
+        store.create_dir(target.rsplit("/", 1)[0])
+        with (root / file.path).open("rb") as here, store.open_output_stream(target) as there:
             shutil.copyfileobj(here, there, _CHUNK_BYTES)
 
 

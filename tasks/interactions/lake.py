@@ -142,6 +142,8 @@ class Lake:
         if opened is None:
             return []
         uris: list[str] = opened.file_uris()
+        if local_folder(opened) is not None:
+            uris = [unquote(uri) for uri in uris]
         if days is None:
             return uris
         column = _day_column(pa.schema(opened.schema().to_arrow()), table)

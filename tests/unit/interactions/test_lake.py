@@ -1,11 +1,13 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from ingest_bench import Bench, event
 
 from tasks.errors import LakeError
+from tasks.interactions.commit import send_files
 from tasks.interactions.lake import retrying
 from tasks.interactions.schema import INTERACTIONS, ITEM_HOURS, QUARANTINE
 
@@ -93,3 +95,24 @@ def test_a_writer_that_is_always_overtaken_says_so() -> None:
 
     with pytest.raises(LakeError, match="committed first 8 times"):
         retrying(overtaken)
+
+
+def test_a_folder_with_odd_characters_holds_a_lake(tmp_path: Path) -> None:
+    odd = tmp_path / "a b é+#'x"
+    odd.mkdir()
+    bench = Bench(odd)
+    bench.write_rows([event(1)])
+    bench.run()
+    (path,) = bench.lake.files("interactions")
+    assert Path(path).is_file()
+    assert bench.published("event_id") == [("e1",)]
+
+
+def test_files_are_sent_to_a_store_by_its_url(bench: Bench, tmp_path: Path) -> None:
+    bench.write_rows([event(1)])
+    staged = bench.stage()
+    store = tmp_path / "store"
+    store.mkdir()
+    send_files(store.as_uri(), staged.folder / "interactions", staged.interactions)
+    (file,) = staged.interactions
+    assert (store / file.path).read_bytes() == staged.paths()[0].read_bytes()
