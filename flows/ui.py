@@ -74,7 +74,8 @@ def _start_prefect(port: int) -> subprocess.Popen[bytes]:
 def _start(program: str, arguments: list[str]) -> subprocess.Popen[bytes]:
     # The program of this very environment, whatever PATH says.
     executable = Path(sys.executable).parent / program
-    return subprocess.Popen([str(executable), *arguments], env=os.environ)
+    # In sessions of their own, so that Ctrl-C reaches us alone, and we end them in order.
+    return subprocess.Popen([str(executable), *arguments], env=os.environ, start_new_session=True)
 
 
 def _serve_reports(folder: Path, port: int) -> ThreadingHTTPServer:
