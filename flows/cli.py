@@ -117,7 +117,10 @@ def report(
     from rich.markdown import Markdown
 
     console = Console()
-    console.print(Markdown(markdown) if console.is_terminal else markdown, markup=False)
+    if console.is_terminal:
+        console.print(Markdown(markdown))
+    else:
+        typer.echo(markdown)
     typer.echo(f"\n{page}")
 
 

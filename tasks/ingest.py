@@ -1,6 +1,7 @@
 """Stage: the day's logs and catalogue, read and sorted out; nothing of the day is public yet."""
 
 from datetime import date
+from shutil import rmtree
 
 from tasks.references import Staged
 from tasks.sources import source_of
@@ -22,6 +23,7 @@ def ingest(workspace: Workspace, day: date) -> Staged:
     source, memory_gib = source_of(workspace.config.source), workspace.config.compute.memory_gib
     catalogue = stage_items(source, day, staging=workspace.staging, memory_gib=memory_gib)
     items = publish_items(workspace.lake, catalogue, memory_gib=memory_gib)
+    rmtree(catalogue.folder, ignore_errors=True)
     staged = stage_day(
         source, day, staging=workspace.staging, lake=workspace.lake, memory_gib=memory_gib
     )
