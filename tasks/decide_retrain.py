@@ -34,12 +34,8 @@ def decide_retrain(
 def _decide(
     workspace: Workspace, published: Published, champion: ChampionRecord, drift: DriftFound
 ) -> Trigger:
-    if champion.overtaken_by:
-        words = f"{champion.overtaken_by} has learned from later days: this one is only published"
-        return Trigger(retrain=False, reasons=[words])
-    if champion.zero_shot_metrics is None:
-        words = "no impression of the day has both a click and a skip: it can teach no ranking"
-        return Trigger(retrain=False, reasons=[words])
+    if (obstacle := _obstacle(workspace, champion)) is not None:
+        return Trigger(retrain=False, reasons=[obstacle])
     decided = trigger.decide_retrain(
         day=published.day,
         rules=[_rule(rule) for rule in workspace.config.retrain.any],
@@ -48,6 +44,22 @@ def _decide(
         record=[*_scores(workspace, published), _today(published, champion)],
     )
     return Trigger(retrain=decided.retrain, reasons=decided.reasons)
+
+
+def _obstacle(workspace: Workspace, champion: ChampionRecord) -> str | None:
+    """Why no rule is even asked: a challenger of this day could not be trained or judged."""
+    if champion.overtaken_by:
+        return f"{champion.overtaken_by} has learned from later days: this one is only published"
+    if champion.zero_shot_metrics is None:
+        return "no impression of the day has both a click and a skip: it can teach no ranking"
+    bar, impressions = workspace.config.promote, champion.zero_shot_metrics["impressions"]
+    judges = round(impressions * bar.holdout_share)
+    if judges < bar.min_impressions:
+        return (
+            f"of {impressions:,} impressions a holdout of {judges:,} is fewer than the "
+            f"promote.min_impressions of {bar.min_impressions:,}: no challenger could be judged"
+        )
+    return None
 
 
 def _rule(rule: config.Rule) -> trigger.Rule:
