@@ -1,5 +1,6 @@
 """Scoring a file of candidates with the champion: what a batch-serving job calls."""
 
+import sys
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,7 +155,11 @@ def _write(connection: "duckdb.DuckDBPyConnection", scored: pa.Table, output: Pa
         "ORDER BY n"
     ).project("* EXCLUDE (n)").create_view("ranked")
     if output is None:
-        connection.execute("COPY ranked TO '/dev/stdout' (FORMAT CSV)")
+        from pyarrow import csv
+
+        # Through the open stream: DuckDB would open a redirected stdout anew and write over it.
+        csv.write_csv(connection.table("ranked").to_arrow_table(), sys.stdout.buffer)
+        sys.stdout.flush()
         return
     partial = output.with_name(f".{output.name}.partial")
     form = WRITERS[output.suffix]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ COLUMNS: dict[str, Callable[[Record], str]] = {
     "rows": lambda record: words.count(record.get("published")),
     "quar.": lambda record: words.count(record.get("quarantined")),
     "drift": words.drift_words,
-    "trigger": words.trigger_words,
+    "trigger": lambda record: gist(words.trigger_words(record)),
     "AUC": lambda record: words.decimal(record.get("champion_auc")),
     "zero-shot": lambda record: words.decimal(record.get("zero_shot_auc")),
     "gain": lambda record: words.gain_words(record.get("contest"), 3).replace(" to ", " "),
@@ -29,6 +30,11 @@ NUMBERS = {"rows", "quar.", "AUC", "zero-shot", "gain", "s"}
 SHRINKING = ("trigger", "drift", "verdict")
 """Columns of prose: cut in plain lines, the first one first, and wrapped in a terminal."""
 COLOURS = {"good": "green", "warn": "yellow", "bad": "red", "calm": "default"}
+
+
+def gist(reasons: str) -> str:
+    """The first of several reasons, without its figures in brackets: the page has them all."""
+    return words.clip(re.sub(r" \([^)]*\)", "", reasons).split(";")[0], 56)
 
 
 def summary_table(records: Sequence[Record]) -> Table:

@@ -147,6 +147,18 @@ def test_predict_ranks_the_candidates_of_a_file(config, records, tmp_path):
     assert sorted(line.split(",")[-1] for line in lines[1:]) == ["1", "2", "3"]
 
 
+def test_predict_without_an_output_adds_to_a_redirected_stdout(config, records, tmp_path, capsys):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"user_id": "u1", "item_id": "n1"}\n{"user_id": "u1", "item_id": "n2"}\n')
+    print("before")
+    with pytest.raises(SystemExit):
+        _run(["predict", "portal", "--input", source, "--config", config])
+    before, heading, *rows = capsys.readouterr().out.splitlines()
+    assert before == "before"
+    assert heading.endswith('"click_probability","rank"')
+    assert len(rows) == 2
+
+
 def test_status_shows_the_champion_and_the_days_as_one_json_document(config, records, capsys):
     with pytest.raises(SystemExit) as left:
         _run(["status", "--json", "--config", config])
