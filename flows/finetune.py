@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import flow
 
 from tasks.references import Challenger, Published, Trigger
-from tasks.register import register
+from tasks.register import register, registered
 from tasks.train import train
 from tasks.workspace import open_workspace
 
@@ -16,5 +16,7 @@ def finetune(
 ) -> Challenger:
     """Train a challenger on the days up to `published` and register it."""
     workspace = open_workspace(config_file, pipeline)
+    if (challenger := registered(workspace, published)) is not None:
+        return challenger
     trained = train(workspace, published)
     return register(workspace, published, trained, trigger)

@@ -1,6 +1,8 @@
 """What the commands do, as plain functions that hand back records."""
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ SHOWN_DAYS = 7
 def run_day(config_file: Path, pipeline: str, day: date | None, *, force: bool) -> dict[str, Any]:
     """Run the daily flow; `day` is yesterday in the source's time zone unless given."""
     workspace = _prepared(config_file, pipeline)
+    _refuse_faults({pipeline: workspace.config})
     from flows.daily import daily
 
     with progress(), workspace.alone():
@@ -39,6 +42,7 @@ def run_range(
 ) -> list[dict[str, Any]]:
     """Run the backfill flow."""
     workspace = _prepared(config_file, pipeline)
+    _refuse_faults({pipeline: workspace.config})
     from flows.backfill import backfill
 
     with progress(), workspace.alone():
@@ -108,17 +112,37 @@ def find_report(config_file: Path, pipeline: str, day: date | None) -> tuple[str
 
 def check(config_file: Path) -> list[str]:
     """Validate the file, and what only the libraries can judge; a line for each pipeline."""
+    config = load_config(config_file)
+    _refuse_faults(config.pipelines)
+    return [
+        f"{name}: valid; {pipeline.source.format} from {pipeline.source.interactions}"
+        for name, pipeline in config.pipelines.items()
+    ]
+
+
+def _refuse_faults(pipelines: Mapping[str, Pipeline]) -> None:
+    """What pydantic cannot see: expectations by class name, drift thresholds by column.
+
+    Raises:
+        ConfigError: all faults of all the pipelines, before a day is touched.
+    """
     from tasks.drift.compare import check_thresholds
     from tasks.quality.expectations import check_expectations
     from tasks.validate import custom_expectations
 
-    config = load_config(config_file)
-    lines = []
-    for name, pipeline in config.pipelines.items():
-        check_expectations(custom_expectations(pipeline))
-        check_thresholds(pipeline.drift.thresholds)
-        lines.append(f"{name}: valid; {pipeline.source.format} from {pipeline.source.interactions}")
-    return lines
+    faults: list[str] = []
+    for name, pipeline in pipelines.items():
+        looks = (
+            partial(check_expectations, custom_expectations(pipeline)),
+            partial(check_thresholds, pipeline.drift.thresholds),
+        )
+        for look in looks:
+            try:
+                look()
+            except ConfigError as error:
+                faults += [f"pipelines.{name}.{line}" for line in str(error).splitlines()]
+    if faults:
+        raise ConfigError("\n".join([*faults, "Nothing was started."]))
 
 
 def predict_rows(

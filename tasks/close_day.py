@@ -145,6 +145,19 @@ def _seconds(
     return {**seconds, "finetune": challenger.train_seconds} if challenger else seconds
 
 
+def _contest_metrics(contest: dict[str, Any] | None) -> dict[str, float]:
+    """What the holdout said of both models, by MLflow's metric names."""
+    if contest is None:
+        return {}
+    sides = {
+        f"holdout.{side}.{name}": value
+        for side in ("champion", "challenger")
+        for name, value in contest[side].items()
+    }
+    gain = {f"holdout.{name}": contest[name] for name in ("gain", "low", "high")}
+    return {**sides, **gain}
+
+
 def _write_reports(
     workspace: Workspace,
     record: dict[str, Any],
@@ -170,7 +183,7 @@ def _write_reports(
         files = {f"reports/{record['day']}.html": page.encode()}
         if challenger:
             files |= {f"plots/{name}": png for name, png in plot_contest(record, earlier).items()}
-        workspace.registry.attach(version, files=files)
-    key = f"{workspace.name}-{record['day']}"
+        workspace.registry.attach(version, files=files, metrics=_contest_metrics(record["contest"]))
+    key = f"{workspace.name}-{record['day']}".replace("_", "-")
     create_markdown_artifact(render_markdown(record), key=key, description="The day in words")
     create_table_artifact(table_rows(record), key=f"{key}-table", description="The day in figures")

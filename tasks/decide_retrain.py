@@ -36,6 +36,10 @@ def _decide(
 ) -> Trigger:
     if (obstacle := _obstacle(workspace, champion)) is not None:
         return Trigger(retrain=False, reasons=[obstacle])
+    live = workspace.registry.champion()
+    if champion.version is None and live is not None:
+        words = f"v{live.version} has learned from this very day, which is trained and judged again"
+        return Trigger(retrain=True, reasons=[words])
     decided = trigger.decide_retrain(
         day=published.day,
         rules=[_rule(rule) for rule in workspace.config.retrain.any],

@@ -37,6 +37,15 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
 
     bar = workspace.config.promote
     incumbent = incumbent_before(workspace, challenger.holdout_from)
+    live = workspace.registry.champion()
+    if live is not None and live.version != incumbent.version:
+        return ContestHeld(
+            compared_with=incumbent.version,
+            decision="not enough evidence",
+            reason=f"v{live.version}, the champion, has learned from the holdout's impressions, "
+            "so they cannot judge it",
+            contest=None,
+        )
     holdout = _impressions_since(day_rows(workspace, published), challenger.holdout_from)
     context = published_context(workspace, holdout, published)
     old = score(load(workspace, incumbent.version), holdout, context)

@@ -66,7 +66,7 @@ def _attempt(workspace: Workspace, made: Publication, force: bool) -> int:
 def _recorded(workspace: Workspace, published: Published, source_digest: str) -> Published:
     """The publication as the journal keeps it: a repeat trains on the same table versions.
 
-    Keyed by the source, not by the revision: two sources may hold the same rows of a day.
+    Keyed by the source too: two sources may hold the same rows of a day, and one may come back.
     """
     from tasks.registry.journal import Outcome
 
@@ -75,7 +75,7 @@ def _recorded(workspace: Workspace, published: Published, source_digest: str) ->
         day=published.day,
         evidence={**published.model_dump(mode="json"), "source_digest": source_digest},
     )
-    key = f"{published.day}/published/{source_digest[:16]}"
+    key = f"{published.day}/r{published.revision}/published/{source_digest[:16]}"
     entry = workspace.journal.once(key, "published", lambda: outcome)
     if published.attempt:
         return published

@@ -30,6 +30,12 @@ def register(
     return challenger
 
 
+def registered(workspace: Workspace, published: Published) -> Challenger | None:
+    """The challenger of this run of the day, if an earlier attempt came that far."""
+    entry = workspace.journal.find(published.key("trained"))
+    return Challenger.model_validate(entry.evidence) if entry else None
+
+
 def _register(
     workspace: Workspace, published: Published, trained: Trained, trigger: Trigger
 ) -> Challenger:

@@ -3,7 +3,7 @@
 from datetime import date
 
 from tasks import config
-from tasks.interactions.source import Source, find_files, fingerprint
+from tasks.interactions.source import Source, digest_of, find_files, fingerprint
 
 
 def source_of(settings: config.Source) -> Source:
@@ -12,10 +12,11 @@ def source_of(settings: config.Source) -> Source:
 
 
 def day_digest(settings: config.Source, day: date) -> str:
-    """Digest of the day's logs and of how they are read: equal digests are the same input.
+    """Digest of the day's logs and catalogue and how they are read: equal is the same input.
 
     Raises:
         SourceError: there is no file for `day`.
     """
     source = source_of(settings)
-    return fingerprint(source, find_files(source.interactions, day))
+    catalogue = [file.sha256 for file in find_files(source.items, day)]
+    return digest_of([fingerprint(source, find_files(source.interactions, day)), *catalogue])

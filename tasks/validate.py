@@ -81,12 +81,15 @@ def recent_days(workspace: Workspace, day: date) -> list["RecentDay"]:
         columns=["event_date", "impressions", "clicks"],
         days=(first, day - timedelta(days=1)),
     )
+    # A day that only late rows have reached yet says nothing of what a day is like.
+    whole = {entry.day for entry in workspace.journal.entries(event="published")}
     days = hours.group_by("event_date").aggregate([("impressions", "sum"), ("clicks", "sum")])
     return [
         RecentDay(
             row["event_date"], row["impressions_sum"], row["clicks_sum"] / row["impressions_sum"]
         )
         for row in days.sort_by("event_date").to_pylist()
+        if row["event_date"] in whole
     ]
 
 

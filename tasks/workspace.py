@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks.config import Pipeline
 from tasks.config_file import load_config, load_pipeline
+from tasks.errors import ConfigError
 
 if TYPE_CHECKING:
     from tasks.interactions.lake import Lake
@@ -90,5 +91,10 @@ def open_workspace(config_file: Path, pipeline: str) -> Workspace:
     """The workspace of `pipeline` in `config_file`; its home folder is made."""
     config = load_config(config_file)
     home = Path(config.home)
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"home {home} cannot be made: {error.strerror}. Set home in {config_file}, or DAYSPRING_HOME."
+        ) from None
     return Workspace(pipeline, load_pipeline(config, pipeline), home)

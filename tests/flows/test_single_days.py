@@ -160,6 +160,36 @@ def test_a_corrected_file_is_a_new_revision_that_replaces_the_rows(dayspring, co
     assert counted == second["published"]
 
 
+def test_a_source_that_comes_back_to_what_it_was_is_its_third_revision(dayspring, config, logs):
+    last = hours(logs)[-1]
+    kept = last.read_bytes()
+    first = json.loads(dayspring("run", "portal", "--day", DAY, "--json")[1])
+    last.unlink()
+    dayspring("run", "portal", "--day", DAY, "--json")
+    last.write_bytes(kept)
+    third = json.loads(dayspring("run", "portal", "--day", DAY, "--json")[1])
+    assert (third["revision"], third["published"]) == (3, first["published"])
+    lake = open_workspace(config, "portal").lake
+    assert lake.read("interactions").num_rows == first["published"]
+    _, out, _ = dayspring("backfill", "portal", "--from", DAY, "--to", DAY, "--dry-run")
+    assert "complete, revision 3" in out
+
+
+def test_a_corrected_catalogue_is_merged_and_the_day_stays_as_it_was(dayspring, config, logs):
+    first = json.loads(dayspring("run", "portal", "--day", DAY, "--json")[1])
+    rewrite(
+        logs / "items" / f"{DAY}.json.gz", lambda text: text.replace('"title": "', '"title": "New ')
+    )
+    _, out, _ = dayspring("backfill", "portal", "--from", DAY, "--to", DAY, "--dry-run")
+    assert "source changed" in out
+    again = json.loads(dayspring("run", "portal", "--day", DAY, "--json")[1])
+    assert again["revision"] == first["revision"]
+    titles = open_workspace(config, "portal").lake.read("items")["title"].to_pylist()
+    assert all(title.startswith("New ") for title in titles)
+    _, out, _ = dayspring("backfill", "portal", "--from", DAY, "--to", DAY, "--dry-run")
+    assert "skip" in out
+
+
 def test_a_day_without_a_click_is_recorded_and_teaches_nothing(tmp_path, logs, dayspring):
     for path in hours(logs):
         rewrite(path, lambda text: text.replace('"label":1', '"label":0'))
@@ -223,7 +253,9 @@ def test_config_check_finds_an_unknown_expectation(tmp_path, logs, dayspring):
     )
     code, _, err = dayspring("config", "check", path=path)
     assert code == 2
-    assert "ExpectColumnToBeNice" in err
+    assert "pipelines.portal.validate.expectations[0]" in err and "ExpectColumnToBeNice" in err
+    assert dayspring("run", "portal", "--day", DAY, path=path)[0] == 2
+    assert nothing_is_public(path)
 
 
 def test_an_interrupted_run_says_so_and_the_next_one_continues(config, dayspring):
