@@ -46,23 +46,24 @@ def _detect(workspace: Workspace, published: Published, champion: ChampionRecord
     from tasks.drift.compare import compare
     from tasks.drift.profile import merge
 
-    earlier = _stored_profiles(workspace, published.day)
-    profile = _profile(workspace, published, earlier)
     first, last = _reference_days(workspace, published.day, champion.version)
-    reference = [p for p in earlier if first <= p.days[0] <= last]
+    remembered_from = published.day - timedelta(days=CLICK_DAYS)
+    stored = _stored_profiles(workspace, min(first, remembered_from), published.day)
+    profile = _profile(workspace, published, [p for p in stored if p.days[0] >= remembered_from])
+    reference = [p for p in stored if first <= p.days[0] <= last]
     if not reference:
         return DriftFound(report=None)
     report = compare(merge(reference), profile, thresholds=workspace.config.drift.thresholds)
     return DriftFound(report=report.to_json())
 
 
-def _stored_profiles(workspace: Workspace, day: date) -> "list[Profile]":
-    """Profiles of the days before `day`, oldest first."""
+def _stored_profiles(workspace: Workspace, first: date, day: date) -> "list[Profile]":
+    """Profiles of the days from `first` to the one before `day`, oldest first."""
     from tasks.drift.table import PROFILES, from_table
 
     if workspace.lake.version("profiles") is None:
         return []
-    days = (day - timedelta(days=CLICK_DAYS), day - timedelta(days=1))
+    days = (first, day - timedelta(days=1))
     return from_table(workspace.lake.read("profiles", columns=PROFILES.names, days=days))
 
 
