@@ -11,6 +11,7 @@ from tasks.config import Pipeline, zone
 from tasks.config_file import load_config
 from tasks.environment import keep_state_under
 from tasks.errors import ConfigError
+from tasks.models import name_of
 from tasks.plan import DayPlan, plan_days
 from tasks.records import closed_records, report_path
 from tasks.workspace import Workspace, open_workspace
@@ -77,7 +78,7 @@ def _status(workspace: Workspace) -> dict[str, Any]:
     champion = workspace.registry.champion() if records else None
     words = "no day yet"
     if records:
-        live = f"v{champion.version}" if champion else "zero-shot"
+        live = name_of(champion.version if champion else None)
         words = f"champion {live}; last day {records[-1]['day']}: {records[-1]['verdict']}"
     return {
         "pipeline": workspace.name,

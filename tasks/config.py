@@ -165,8 +165,6 @@ class Retrain(Section):
 class Finetune(Section):
     """The few-shot recipe of the challenger."""
 
-    ranker: Literal["hybrid"] = "hybrid"
-    """The ranker; see docs/model.md."""
     base: str = "all-MiniLM-L6-v2"
     """Base encoder: a local path, the packaged default, or a Hugging Face name."""
     shots: int = Field(ge=1)

@@ -38,8 +38,7 @@ def day_rows(workspace: Workspace, published: Published, *, days: int = 1) -> pa
         days=(first, published.day),
         version=published.interactions,
     )
-    if days > 1:
-        rows = _told_apart_by_day(rows)
+    rows = _told_apart_by_day(rows)
     # Files have no order; training and its seeds need one.
     keys = ("event_time", "impression_id", "item_id")
     return rows.sort_by([(key, "ascending") for key in keys])

@@ -7,6 +7,7 @@ from tasks.config import zone
 from tasks.drift import trigger
 from tasks.drift.compare import ColumnDrift, DriftReport
 from tasks.memory import remembered
+from tasks.models import name_of
 from tasks.records import closed_records
 from tasks.references import ChampionRecord, DriftFound, Published, Trigger
 from tasks.stage import logger, stage
@@ -38,7 +39,7 @@ def _decide(
         return Trigger(retrain=False, reasons=[obstacle])
     live = workspace.registry.champion()
     if champion.version is None and live is not None:
-        words = f"v{live.version} has learned from this very day, which is trained and judged again"
+        words = f"{name_of(live.version)} has learned from this very day: it is trained and judged again"
         return Trigger(retrain=True, reasons=[words])
     decided = trigger.decide_retrain(
         day=published.day,

@@ -7,7 +7,7 @@ import pyarrow as pa
 from tasks.context import day_rows, published_context
 from tasks.errors import EvaluationError
 from tasks.memory import remembered
-from tasks.models import incumbent_before, load
+from tasks.models import incumbent_before, load, name_of
 from tasks.references import Challenger, ContestHeld, Published
 from tasks.stage import logger, stage
 from tasks.workspace import Workspace
@@ -38,17 +38,17 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
     bar = workspace.config.promote
     incumbent = incumbent_before(workspace, challenger.holdout_from)
     live = workspace.registry.champion()
-    if live is not None and live.version != incumbent.version:
+    if live is not None and live.version != incumbent:
         return ContestHeld(
-            compared_with=incumbent.version,
+            compared_with=incumbent,
             decision="not enough evidence",
-            reason=f"v{live.version}, the champion, has learned from the holdout's impressions, "
+            reason=f"{name_of(live.version)}, the champion, has learned from the holdout's impressions, "
             "so they cannot judge it",
             contest=None,
         )
     holdout = _impressions_since(day_rows(workspace, published), challenger.holdout_from)
     context = published_context(workspace, holdout, published)
-    old = score(load(workspace, incumbent.version), holdout, context)
+    old = score(load(workspace, incumbent), holdout, context)
     new = score(load(workspace, challenger.version), holdout, context)
     try:
         contest = hold_contest(
@@ -62,7 +62,7 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
         )
     except EvaluationError as error:
         return ContestHeld(
-            compared_with=incumbent.version,
+            compared_with=incumbent,
             decision="not enough evidence",
             reason=f"the contest is undefined: {error}",
             contest=None,
@@ -73,7 +73,7 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
         "challenger": curves(new, holdout["label"]),
     }
     return ContestHeld(
-        compared_with=incumbent.version,
+        compared_with=incumbent,
         decision=verdict.decision,
         reason=verdict.reason,
         contest={**contest.to_json(), "min_gain": bar.min_gain, "curves": drawn},

@@ -4,7 +4,7 @@ from datetime import date
 from shutil import rmtree
 
 from tasks.references import Staged
-from tasks.sources import day_digest, source_of
+from tasks.sources import combined, source_of
 from tasks.stage import Clock, logger, stage
 from tasks.workspace import Workspace
 
@@ -45,7 +45,7 @@ def ingest(workspace: Workspace, day: date) -> Staged:
         day=day,
         folder=str(staged.folder),
         files=[str(path) for path in staged.paths()],
-        source_digest=day_digest(workspace.config.source, day),
+        source_digest=combined(staged.digest, catalogue.digest),
         rows_read=staged.rows_read,
         quarantined=staged.quarantined,
         reasons=dict(staged.quarantine_reasons),

@@ -13,7 +13,7 @@ from tasks.context import scoring_context
 from tasks.errors import SourceError
 from tasks.interactions.engine import engine, name, text
 from tasks.interactions.schema import HISTORY, UTC_TIME
-from tasks.models import ZERO_SHOT, load
+from tasks.models import load, name_of
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def predict_file(workspace: Workspace, source: Path, output: Path | None) -> tup
     if not source.is_file():
         raise SourceError(f"{source} is not a file; give --input a file of candidates.")
     champion = workspace.registry.champion()
+    version = champion.version if champion else None
     with engine(
         workspace.staging / "predict",
         memory_gib=workspace.config.compute.memory_gib,
@@ -59,9 +60,9 @@ def predict_file(workspace: Workspace, source: Path, output: Path | None) -> tup
         rows = _read(connection, workspace, source)
         first, last = _days(workspace, rows)
         context = scoring_context(workspace, rows, first, last)
-        scores = score(load(workspace, champion.version if champion else None), rows, context)
+        scores = score(load(workspace, version), rows, context)
         _write(connection, rows.append_column("click_probability", pa.array(scores)), output)
-    return rows.num_rows, f"v{champion.version}" if champion else ZERO_SHOT
+    return rows.num_rows, name_of(version)
 
 
 def _check_format(path: Path, known: dict[str, str]) -> None:

@@ -37,8 +37,8 @@ def publish(workspace: Workspace, staged: Staged, force: bool) -> Published:
         late=made.late,
         quarantine_reasons=dict(made.quarantine_reasons),
         interactions=made.version,
-        items=_version(workspace, "items"),
-        item_hours=_version(workspace, "item_hours"),
+        items=workspace.lake.table_version("items"),
+        item_hours=workspace.lake.table_version("item_hours"),
     )
     published = published.model_copy(update={"seconds": clock.seconds})
     published = _recorded(workspace, published, staged.source_digest)
@@ -105,10 +105,3 @@ def _count_hours(workspace: Workspace, day: date, version: int) -> None:
     workspace.lake.replace_day(
         "item_hours", day, count_item_hours(rows), app_id=f"item_hours/{day}", app_version=version
     )
-
-
-def _version(workspace: Workspace, table: str) -> int:
-    version = workspace.lake.version(table)
-    if version is None:
-        raise LakeError(f"{workspace.lake.uri(table)} was written and is gone. Run the day again.")
-    return version

@@ -105,7 +105,6 @@ class Challenger(Reference):
     """A registered model version that wants to be champion."""
 
     version: str
-    run_id: str
     train_seconds: float
     """What the training took; `seconds` is the registration's."""
     trained_from: datetime

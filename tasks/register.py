@@ -61,7 +61,6 @@ def _register(
     )
     return Challenger(
         version=made.version,
-        run_id=made.run_id,
         train_seconds=trained.seconds,
         trained_from=trained.trained_from,
         trained_through=trained.trained_through,

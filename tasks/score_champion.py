@@ -5,7 +5,7 @@ from typing import Any
 from tasks.context import day_rows, published_context
 from tasks.errors import EvaluationError
 from tasks.memory import remembered
-from tasks.models import day_start, incumbent_before, load, overtaken_by
+from tasks.models import day_start, incumbent_before, load, name_of, overtaken_by
 from tasks.references import ChampionRecord, Published
 from tasks.stage import logger, stage
 from tasks.workspace import Workspace
@@ -34,7 +34,7 @@ def _score(workspace: Workspace, published: Published) -> ChampionRecord:
     rows = day_rows(workspace, published)
     context = published_context(workspace, rows, published)
     measured: dict[str | None, dict[str, Any] | None] = {}
-    for version in {None, incumbent.version}:
+    for version in {None, incumbent}:
         scores = score(load(workspace, version), rows, context)
         try:
             measured[version] = measure(scores, rows["label"], rows["impression_id"]).to_json()
@@ -43,9 +43,9 @@ def _score(workspace: Workspace, published: Published) -> ChampionRecord:
             logger.warning("%s  champion   %s", published.day, error)
             measured[version] = None
     return ChampionRecord(
-        champion=incumbent.name,
-        version=incumbent.version,
-        champion_metrics=measured[incumbent.version],
+        champion=name_of(incumbent),
+        version=incumbent,
+        champion_metrics=measured[incumbent],
         zero_shot_metrics=measured[None],
         overtaken_by=overtaken_by(workspace, published.day),
     )

@@ -3,7 +3,13 @@
 from datetime import date
 
 from tasks import config
-from tasks.interactions.source import Source, digest_of, find_files, fingerprint
+from tasks.interactions.source import (
+    Source,
+    catalogue_fingerprint,
+    digest_of,
+    find_files,
+    fingerprint,
+)
 
 
 def source_of(settings: config.Source) -> Source:
@@ -18,5 +24,10 @@ def day_digest(settings: config.Source, day: date) -> str:
         SourceError: there is no file for `day`.
     """
     source = source_of(settings)
-    catalogue = [file.sha256 for file in find_files(source.items, day)]
-    return digest_of([fingerprint(source, find_files(source.interactions, day)), *catalogue])
+    logs = fingerprint(source, find_files(source.interactions, day))
+    return combined(logs, catalogue_fingerprint(source, find_files(source.items, day)))
+
+
+def combined(logs: str, catalogue: str) -> str:
+    """The day's digest from those of its logs and of its catalogue."""
+    return digest_of([logs, catalogue])

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 from prefect import task
@@ -38,6 +39,13 @@ def stage(function: Stage) -> Stage:
 
     Results are references, which the journal keeps; Prefect's cache would be a second truth.
     """
+
+    @wraps(function)
+    def told(*args: Any, **kwargs: Any) -> Any:
+        # The spinner's text; a stage's own line comes when it is done.
+        logger.debug("%s", function.__name__.replace("_", " "))
+        return function(*args, **kwargs)
+
     return task(
         name=function.__name__,
         cache_policy=NO_CACHE,
@@ -45,7 +53,7 @@ def stage(function: Stage) -> Stage:
         retries=2,
         retry_delay_seconds=[2, 10],
         retry_condition_fn=_worth_repeating,
-    )(function)
+    )(told)
 
 
 class Clock:

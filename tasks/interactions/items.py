@@ -18,7 +18,7 @@ from tasks.interactions.lake import ITEMS_RUN, PARTITIONS, SCHEMAS, Lake, retryi
 from tasks.interactions.landing import check_absent, check_any_parsed, find_refused, land
 from tasks.interactions.parquet import write_parquet
 from tasks.interactions.rows import id_reasons, reason_sql, time_sql
-from tasks.interactions.source import Source, SourceFile, digest_of, find_files
+from tasks.interactions.source import Source, SourceFile, catalogue_fingerprint, find_files
 from tasks.interactions.staged import StagedFile, files_complete, read_json, write_json
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def stage_items(
         LakeError: the accounting does not add up.
     """
     files = find_files(source.items, day)
-    renamed = [f"{ours}={theirs}" for ours, theirs in sorted(source.item_columns.items())]
-    digest = digest_of([source.format, source.time_zone, *renamed, *(f.sha256 for f in files)])
+    digest = catalogue_fingerprint(source, files)
     folder = staging / day.isoformat() / f"items-{digest[:16]}"
     staged = _read_manifest(folder)
     if staged:

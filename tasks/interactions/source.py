@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from tasks.errors import SourceError
@@ -82,11 +83,7 @@ def find_files(location: str, day: date) -> list[SourceFile]:
             )
     root = _fixed_part(location)
     with ThreadPoolExecutor(max_workers=4) as pool:
-        digests = list(pool.map(_sha256, paths))
-    return [
-        SourceFile(path, _name_below(path, root), path.stat().st_size, digest)
-        for path, digest in zip(paths, digests, strict=True)
-    ]
+        return list(pool.map(lambda path: _describe(path, _name_below(path, root)), paths))
 
 
 def fingerprint(source: Source, files: Sequence[SourceFile]) -> str:
@@ -100,12 +97,26 @@ def fingerprint(source: Source, files: Sequence[SourceFile]) -> str:
     return digest_of([*parts, *(file.sha256 for file in files)])
 
 
+def catalogue_fingerprint(source: Source, files: Sequence[SourceFile]) -> str:
+    """Digest of everything that decides what a day's catalogue is read to be."""
+    parts = [source.format, source.time_zone]
+    parts += [f"{ours}={theirs}" for ours, theirs in sorted(source.item_columns.items())]
+    return digest_of([*parts, *(file.sha256 for file in files)])
+
+
 def digest_of(parts: Sequence[str]) -> str:
     """SHA-256 over the parts, with their boundaries."""
     return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def _describe(path: Path, name: str) -> SourceFile:
+    stat = path.stat()
+    return SourceFile(path, name, stat.st_size, _sha256(path, stat.st_size, stat.st_mtime_ns))
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, _size: int, _changed_ns: int) -> str:
+    """Of the file's bytes; planning, staging and recording a day ask for the same ones."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

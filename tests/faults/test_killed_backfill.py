@@ -33,7 +33,7 @@ MOMENTS = [
 ]
 """In the order of a day; after each the next run continues, until one comes through."""
 
-OWN_TO_A_RUN = {"seconds", "train_seconds", "rows_per_second", "live_since", "run_id", "folder"}
+OWN_TO_A_RUN = {"seconds", "train_seconds", "rows_per_second", "live_since", "folder"}
 """Evidence that says how long a run took, when and where: it differs between any two runs."""
 
 
