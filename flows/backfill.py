@@ -20,5 +20,6 @@ def backfill(
     Returns the days' records. A day that fails ends the range: the next would learn without it.
     """
     workspace = open_workspace(config_file, pipeline)
-    plans = plan_days(workspace, first, last, force=force)
-    return [plan.record or daily(pipeline, plan.day, config_file, force) for plan in plans]
+    with workspace.alone():
+        plans = plan_days(workspace, first, last, force=force)
+        return [plan.record or daily(pipeline, plan.day, config_file, force) for plan in plans]

@@ -17,7 +17,7 @@ from tasks.promote import promote
 from tasks.publish import publish
 from tasks.score_champion import score_champion
 from tasks.validate import validate
-from tasks.workspace import open_workspace
+from tasks.workspace import Workspace, open_workspace
 
 
 @flow(name="daily", flow_run_name="{pipeline}-{day}", persist_result=False)
@@ -28,9 +28,13 @@ def daily(pipeline: str, day: date, config_file: Path, force: bool = False) -> d
     inputs is not run again unless `force`.
     """
     workspace = open_workspace(config_file, pipeline)
-    if not force and (record := completed_record(workspace, day)):
-        return record
+    with workspace.alone():
+        if not force and (record := completed_record(workspace, day)):
+            return record
+        return _adapt(workspace, day, config_file, force)
 
+
+def _adapt(workspace: Workspace, day: date, config_file: Path, force: bool) -> dict[str, Any]:
     staged = ingest(workspace, day)
     validated = validate(workspace, staged)
     published = publish(workspace, staged, force)
@@ -42,7 +46,7 @@ def daily(pipeline: str, day: date, config_file: Path, force: bool = False) -> d
     if not trigger.retrain:
         return close_day(workspace, staged, validated, published, champion, drift, trigger)
 
-    challenger = finetune(pipeline, config_file, published, trigger)
+    challenger = finetune(workspace.name, config_file, published, trigger)
     contest = evaluate(workspace, published, challenger)
     verdict = promote(workspace, published, challenger, contest)
     return close_day(

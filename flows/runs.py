@@ -26,7 +26,7 @@ def run_day(config_file: Path, pipeline: str, day: date | None, *, force: bool) 
     _refuse_faults({pipeline: workspace.config})
     from flows.daily import daily
 
-    with progress(), workspace.alone():
+    with progress():
         record = daily(pipeline, day or _yesterday(workspace.config), config_file, force)
     return _with_page(workspace, record)
 
@@ -46,7 +46,7 @@ def run_range(
     _refuse_faults({pipeline: workspace.config})
     from flows.backfill import backfill
 
-    with progress(), workspace.alone():
+    with progress():
         records = backfill(pipeline, first, last, config_file, force)
     return [_with_page(workspace, record) for record in records]
 

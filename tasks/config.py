@@ -194,6 +194,8 @@ class Promote(Section):
     """Share of the day's impressions, the latest ones, on which both are judged."""
     min_impressions: int = Field(100, ge=2)
     """Fewest judged impressions for any verdict."""
+    approval: Literal["automatic", "manual"] = "automatic"
+    """manual: a challenger that won waits for a person's `dayspring approve`."""
 
 
 class Compute(Section):
@@ -205,6 +207,10 @@ class Compute(Section):
     """auto: bf16 where the processor or card has it."""
     memory_gib: float = Field(2.0, ge=0.25)
     """Ceiling of the ingest engine's memory; what exceeds it spills to disk."""
+    pool: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]*)?$")
+    """Prefect work pool whose workers fine-tune; empty: the day's own process."""
+    wait_minutes: float = Field(120.0, gt=0)
+    """How long a day waits for the pool, its queue included, before it fails."""
 
 
 PipelineName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
@@ -233,11 +239,39 @@ class Pipeline(Section):
         return self
 
 
+class Services(Section):
+    """Where shared state lives when more than one machine takes part; empty is under home.
+
+    Prefect's server is named by Prefect's own PREFECT_API_URL, credentials by their own variables.
+    """
+
+    lake: str = ""
+    """Folder or object-store URL of the Delta tables, such as s3://bucket/lake."""
+    registry: str = Field("", pattern=r"^(https?://\S+)?$")
+    """Address of an MLflow server; artifacts go where the server puts them."""
+
+
+NoticeKind = Literal["failure", "promotion", "approval", "drift"]
+
+
+class Notice(Section):
+    """Whom to tell, and of what."""
+
+    to: str
+    """An Apprise URL, such as slack://… or mailto://…; it may hold a secret: take it from ${VAR}."""
+    events: tuple[NoticeKind, ...] = Field(min_length=1)
+    """What is told."""
+
+
 class Config(Section):
     """The whole document."""
 
     home: str = "./.dayspring"
     """Folder of all state; relative paths start at pipelines.yaml's folder."""
+    services: Services = Services()
+    """Shared state on servers and object stores."""
+    notify: tuple[Notice, ...] = ()
+    """Messages to people; a place whose `to` is empty is left out."""
     pipelines: dict[PipelineName, Pipeline] = Field(min_length=1)
     """Pipelines by name."""
 

@@ -194,4 +194,11 @@ def _anchored(config: Config, folder: Path) -> Config:
         )
         for name, pipeline in config.pipelines.items()
     }
-    return config.model_copy(update={"home": anchor(config.home), "pipelines": pipelines})
+    lake = config.services.lake and anchor(config.services.lake)
+    return config.model_copy(
+        update={
+            "home": anchor(config.home),
+            "services": config.services.model_copy(update={"lake": lake}),
+            "pipelines": pipelines,
+        }
+    )

@@ -7,19 +7,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.config import Pipeline
+from tasks.config import Notice, Pipeline, Services
 from tasks.config_file import load_config, load_pipeline
 from tasks.errors import ConfigError
 
 if TYPE_CHECKING:
     from tasks.interactions.lake import Lake
     from tasks.registry.journal import Journal
+    from tasks.registry.lease import Leases
     from tasks.registry.registry import Registry
+
+
+EMBEDDED = Services()
+"""Everything under home."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A pipeline by name, its config, and its folders under `home`.
+    """A pipeline by name, its config, and where its state lives: under `home`, or on services.
 
     Stages pass this and versions to each other, never a frame or a model.
     """
@@ -27,13 +32,16 @@ class Workspace:
     name: str
     config: Pipeline
     home: Path
+    services: Services = EMBEDDED
+    notices: tuple[Notice, ...] = ()
 
     @cached_property
     def lake(self) -> "Lake":
         """The pipeline's Delta tables."""
         from tasks.interactions.lake import Lake
 
-        return Lake(str(self.home / "lake" / self.name))
+        root = self.services.lake or str(self.home / "lake")
+        return Lake(f"{root.rstrip('/')}/{self.name}")
 
     @cached_property
     def journal(self) -> "Journal":
@@ -47,24 +55,33 @@ class Workspace:
         """The pipeline's model versions in MLflow."""
         from tasks.registry.registry import Registry
 
+        if self.services.registry:
+            return Registry(self.tracking_uri, None, self.name, leases=self.leases)
         return Registry(self.tracking_uri, self.home / "mlartifacts", self.name)
+
+    @cached_property
+    def leases(self) -> "Leases":
+        """Who holds the pipeline, a training or the registry at the moment."""
+        from tasks.registry.lease import Leases
+
+        return Leases(self.lake.root)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the pipeline: two runs of it at once would only do the same work twice.
 
-        Raises:
-            RegistryError: another process holds it; the message names the process.
-        """
-        from tasks.registry.lock import held
+        A run may hold it again, as a backfill's days do.
 
-        with held(self.home / "locks" / f"{self.name}.run", timeout_seconds=1):
+        Raises:
+            RegistryError: another run holds it; the message names its process.
+        """
+        with self.leases.held("run", timeout_seconds=1):
             yield
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's database under home."""
-        return f"sqlite:///{self.home / 'mlflow.db'}"
+        """The MLflow server, or MLflow's database under home."""
+        return self.services.registry or f"sqlite:///{self.home / 'mlflow.db'}"
 
     @property
     def staging(self) -> Path:
@@ -97,4 +114,6 @@ def open_workspace(config_file: Path, pipeline: str) -> Workspace:
         raise ConfigError(
             f"home {home} cannot be made: {error.strerror}. Set home in {config_file}, or DAYSPRING_HOME."
         ) from None
-    return Workspace(pipeline, load_pipeline(config, pipeline), home)
+    return Workspace(
+        pipeline, load_pipeline(config, pipeline), home, config.services, config.notify
+    )

@@ -5,7 +5,7 @@ one transaction, so what MLflow lists as a version is complete; an alias moves a
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,6 +17,7 @@ from tasks.errors import RegistryError
 from tasks.registry import folder as folders
 from tasks.registry.describe import describe, interval
 from tasks.registry.evidence import strict_json
+from tasks.registry.lease import Leases
 from tasks.registry.lock import held
 from tasks.registry.registration import (
     create_version,
@@ -59,8 +60,8 @@ class Registry:
         tracking_uri: `sqlite:///<file>` for the embedded registry, or an MLflow server's URL.
         artifacts: folder or URL where the pipeline's artifacts go; None leaves it to the server.
         pipeline: names the experiment and the registered model.
-        locks: folder of the promotion lock, shared by everyone who promotes; beside the SQLite file
-            where there is one.
+        leases: whose lease `registry` is the lock of a server's registry. An SQLite file needs none:
+            the lock lies beside it, and the kernel drops it with its holder.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Registry:
         artifacts: Path | str | None,
         pipeline: str,
         *,
-        locks: Path | None = None,
+        leases: Leases | None = None,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", pipeline):
             raise RegistryError(
@@ -79,7 +80,7 @@ class Registry:
         self.tracking_uri = tracking_uri
         self.artifacts = folders.as_uri(artifacts) if artifacts is not None else None
         self.name = f"dayspring.{pipeline}"
-        self._locks = locks
+        self._leases = leases
         self._fetched: dict[str, TemporaryDirectory[str]] = {}
 
     def register(
@@ -203,7 +204,7 @@ class Registry:
             reason: one sentence for the operator.
             evidence: the contest's figures, in JSON types; its scalars are shown for review.
         """
-        with self._changing(f"Promoting version {challenger} of {self.name}"):
+        with self._changing(f"Promoting version {challenger} of {self.name}") as still_ours:
             candidate = self.version(challenger)
             live = self.champion()
             if live is not None and live.version == candidate.version:
@@ -216,6 +217,7 @@ class Registry:
             since = datetime.now(UTC)
             verdict = {VERDICT: "promote", REASON: reason, LIVE_SINCE: since.isoformat()}
             self._judge(candidate, verdict, evidence)
+            still_ours()
             self._client.set_registered_model_alias(self.name, CHAMPION, candidate.version)
             self._withdraw(candidate)
             return Promotion(True, reason, since)
@@ -244,17 +246,23 @@ class Registry:
             yield
 
     @contextmanager
-    def _changing(self, action: str) -> Iterator[None]:
-        """Hold the pipeline's lock: registrations and promotions happen one after another."""
+    def _changing(self, action: str) -> Iterator[Callable[[], None]]:
+        """Hold the pipeline's lock: registrations and promotions happen one after another.
+
+        Yields what to call right before an alias moves: it raises if the lock was lost.
+        """
         database = sqlite_path(self.tracking_uri)
-        if self._locks is None and database is None:
+        if database is not None:
+            with self._reading(action), held(database.parent / f"{self.name}.lock"):
+                yield lambda: None
+            return
+        if self._leases is None:
             raise RegistryError(
-                f"{self.tracking_uri} has no file to lock beside it. "
-                "Name a folder for locks (`locks`) that is shared by everyone who promotes."
+                f"{self.tracking_uri} has no file to lock beside it. Name the leases (`leases`) that "
+                "everyone who promotes shares."
             )
-        folder = self._locks or database.parent  # type: ignore[union-attr]
-        with self._reading(action), held(folder / f"{self.name}.lock"):
-            yield
+        with self._reading(action), self._leases.held("registry") as lease:
+            yield lease.check
 
     def _by_alias(self, alias: str) -> ModelVersion | None:
         database = sqlite_path(self.tracking_uri)

@@ -11,6 +11,7 @@ from registries import child_environment, open_registry, register_in
 
 from tasks.errors import RegistryError
 from tasks.registry.alias import champion_version
+from tasks.registry.lease import Leases
 from tasks.registry.registry import Registry
 from tasks.registry.store import open_client
 from tasks.registry.version import ModelVersion
@@ -98,7 +99,7 @@ def test_a_database_that_breaks_in_use_is_told_with_the_next_step(
 
 
 def test_a_server_that_is_down_is_told_within_seconds(tmp_path: Path) -> None:
-    registry = Registry("http://127.0.0.1:9", None, "portal", locks=tmp_path)
+    registry = Registry("http://127.0.0.1:9", None, "portal", leases=Leases(str(tmp_path)))
     began = time.monotonic()
 
     with pytest.raises(
@@ -108,8 +109,8 @@ def test_a_server_that_is_down_is_told_within_seconds(tmp_path: Path) -> None:
     assert time.monotonic() - began < 20
 
 
-def test_a_server_without_a_folder_for_locks_is_refused(tmp_path: Path, ranker: Path) -> None:
-    with pytest.raises(RegistryError, match="Name a folder for locks"):
+def test_a_server_without_leases_is_refused(tmp_path: Path, ranker: Path) -> None:
+    with pytest.raises(RegistryError, match="Name the leases"):
         register_in(Registry("http://127.0.0.1:9", None, "portal"), ranker)
 
 
