@@ -8,7 +8,10 @@ PipelineError             a broken contract: the day stops, the champion stays i
 ├── DriftError            profiles that cannot be compared
 ├── ModelError            base weights, adapter or head are missing, altered, or do not fit
 ├── EvaluationError       a metric or contest is undefined on the rows it was given
-└── RegistryError         the registry or the journal contradicts itself
+├── RegistryError         the registry or the journal contradicts itself
+└── Unavailable           a service does not answer, and may again: stages repeat it for a while
+    ├── LakeUnavailable       (also a LakeError)
+    └── RegistryUnavailable   (also a RegistryError)
 
 An expected outcome (no drift, champion kept) is a return value, never one of these.
 """
@@ -48,3 +51,15 @@ class EvaluationError(PipelineError):
 
 class RegistryError(PipelineError):
     """The registry or the journal contradicts itself."""
+
+
+class Unavailable(PipelineError):
+    """A service does not answer; it may be back, so stages repeat what needs it for a while."""
+
+
+class LakeUnavailable(LakeError, Unavailable):
+    """The object store of the lake does not answer, or refuses for the moment."""
+
+
+class RegistryUnavailable(RegistryError, Unavailable):
+    """The MLflow server does not answer, or fails for the moment."""

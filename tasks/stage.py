@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.errors import PipelineError
+from tasks.errors import PipelineError, Unavailable
 
 logger = logging.getLogger("dayspring")
 
@@ -29,9 +29,14 @@ HOPELESS = (
 """What fails the same way again: a broken contract, or a mistake of ours."""
 
 
+PAUSES_SECONDS = [2, 10, 30, 60]
+"""Before each repetition: a server that is restarted within two minutes stops no day."""
+
+
 def _worth_repeating(_task: Any, _run: Any, state: Any) -> bool:
     """Whether the failure may pass by itself, as a network's or a busy database's does."""
-    return not isinstance(state.result(raise_on_failure=False), HOPELESS)
+    failure = state.result(raise_on_failure=False)
+    return isinstance(failure, Unavailable) or not isinstance(failure, HOPELESS)
 
 
 def stage(function: Stage) -> Stage:
@@ -50,8 +55,8 @@ def stage(function: Stage) -> Stage:
         name=function.__name__,
         cache_policy=NO_CACHE,
         persist_result=False,
-        retries=2,
-        retry_delay_seconds=[2, 10],
+        retries=len(PAUSES_SECONDS),
+        retry_delay_seconds=PAUSES_SECONDS,
         retry_condition_fn=_worth_repeating,
     )(told)
 

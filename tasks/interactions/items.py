@@ -14,7 +14,15 @@ from tasks.errors import LakeError
 from tasks.interactions.commit import commit, live_files, place_files
 from tasks.interactions.engine import engine, text, texts
 from tasks.interactions.formats import Layout, check_files
-from tasks.interactions.lake import ITEMS_RUN, PARTITIONS, SCHEMAS, Lake, retrying, rows_of
+from tasks.interactions.lake import (
+    ITEMS_RUN,
+    PARTITIONS,
+    SCHEMAS,
+    Lake,
+    reaching,
+    retrying,
+    rows_of,
+)
 from tasks.interactions.landing import check_absent, check_any_parsed, find_refused, land
 from tasks.interactions.parquet import write_parquet
 from tasks.interactions.rows import id_reasons, reason_sql, time_sql
@@ -118,8 +126,9 @@ def publish_items(
     def merge() -> bool:
         return _merge(lake, staged, memory_gib, threads)
 
-    retrying(lambda: _publish_quarantine(lake, staged))
-    merged = retrying(merge)
+    with reaching(lake.root, "written"):
+        retrying(lambda: _publish_quarantine(lake, staged))
+        merged = retrying(merge)
     return ItemsPublication(
         version=lake.table_version("items"),
         rows_read=staged.rows_read,

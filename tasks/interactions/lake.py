@@ -5,7 +5,9 @@ write repeated after a kill finds itself done. Credentials of object stores come
 environment, which deltalake reads itself.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,7 +16,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from tasks.errors import LakeError
+from tasks.errors import LakeError, LakeUnavailable
 from tasks.interactions.schema import INTERACTIONS, ITEM_HOURS, ITEMS, QUARANTINE
 
 if TYPE_CHECKING:
@@ -72,16 +74,14 @@ class Lake:
     def open(self, table: str, version: int | None = None) -> "DeltaTable | None":
         """The table's snapshot, by default the newest; None where the table does not exist."""
         from deltalake import DeltaTable
-        from deltalake.exceptions import DeltaError, TableNotFoundError
+        from deltalake.exceptions import TableNotFoundError
 
-        try:
-            return DeltaTable(self.uri(table), version=version)
-        except TableNotFoundError:
-            return None
-        except DeltaError as error:
-            raise LakeError(
-                f"{self.uri(table)} cannot be opened at version {version}: {error}"
-            ) from error
+        at = "" if version is None else f" at version {version}"
+        with reaching(self.uri(table), f"opened{at}"):
+            try:
+                return DeltaTable(self.uri(table), version=version)
+            except TableNotFoundError:
+                return None
 
     def open_or_create(
         self, table: str, schema: pa.Schema, partition_by: Sequence[str]
@@ -131,7 +131,10 @@ class Lake:
         if days is not None:
             day = ds.field(_day_column(rows.schema, table))
             condition = (day >= days[0]) & (day <= days[1])
-        return rows.to_table(columns=None if columns is None else list(columns), filter=condition)
+        with reaching(self.uri(table), "read"):
+            return rows.to_table(
+                columns=None if columns is None else list(columns), filter=condition
+            )
 
     def files(self, table: str, days: tuple[date, date] | None = None) -> list[str]:
         """Paths or URLs of the Parquet files of `table`, all or of the days, both included.
@@ -205,21 +208,59 @@ class Lake:
             )
             return True
 
-        return retrying(write)
+        with reaching(self.uri(table), "written"):
+            return retrying(write)
 
 
 def rows_of(table: "DeltaTable") -> "Dataset":
     """The table's rows as an Arrow dataset, to be filtered and projected before they are read."""
     import pyarrow.fs as pafs
 
+    # Arrow's own file systems: deltalake's calls back into Python from Arrow's threads, which is
+    # slower, and now and then aborts a process that ends meanwhile.
     folder = local_folder(table)
     if folder is None:
-        return table.to_pyarrow_dataset()
-    # Arrow's own file system: deltalake's calls back into Python from Arrow's threads, which is
-    # slower, and now and then aborts a process that ends meanwhile.
-    return table.to_pyarrow_dataset(
-        filesystem=pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem())
-    )
+        store, path = pafs.FileSystem.from_uri(table.table_uri)
+    else:
+        store, path = pafs.LocalFileSystem(), str(folder)
+    return table.to_pyarrow_dataset(filesystem=pafs.SubTreeFileSystem(path, store))
+
+
+@contextmanager
+def reaching(uri: str, purpose: str) -> Iterator[None]:
+    """Turn what a store raises into an error with the next step.
+
+    Args:
+        uri: the table, or the lake.
+        purpose: what cannot be done: "read", "written".
+
+    Raises:
+        LakeUnavailable: an object store does not answer or refuses.
+        LakeError: a folder cannot be used, or the table's files contradict its log.
+    """
+    from deltalake.exceptions import CommitFailedError, DeltaError
+
+    try:
+        yield
+    except CommitFailedError:
+        raise  # another writer was first: `retrying` looks again
+    except (DeltaError, OSError, pa.ArrowException) as error:
+        cause = _cause(error)
+        if "://" in uri and not uri.startswith("file://"):
+            raise LakeUnavailable(
+                f"{uri} cannot be {purpose}: {cause}. Check that the store is up, its address "
+                "(AWS_ENDPOINT_URL) and its credentials, then run it again; nothing was half-written."
+            ) from error
+        raise LakeError(
+            f"{uri} cannot be {purpose}: {cause}. Check the folder's permissions, its files and the "
+            "free disk space, then run it again; nothing was half-written."
+        ) from error
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, on one line: object stores draw a tree of causes, in colour."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).replace("↳", "")
+    return " ".join(plain.split())[:300].rstrip(". ")
 
 
 def local_folder(table: "DeltaTable") -> Path | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import LakeError
 from tasks.interactions.commit import commit, live_files, place_files
-from tasks.interactions.lake import ITEMS_RUN, PARTITIONS, SCHEMAS, Lake, retrying
+from tasks.interactions.lake import ITEMS_RUN, PARTITIONS, SCHEMAS, Lake, reaching, retrying
 from tasks.interactions.neighbours import Neighbours
 from tasks.interactions.stage import check_accounting
 from tasks.interactions.staged import StagedDay, StagedFile
@@ -53,8 +53,9 @@ def publish_day(lake: Lake, staged: StagedDay) -> Publication:
             that this one was not compared with.
     """
     check_accounting(staged)
-    taken = retrying(lambda: _publish_quarantine(lake, staged))
-    revision, version = retrying(lambda: _publish_interactions(lake, staged))
+    with reaching(lake.root, "written"):
+        taken = retrying(lambda: _publish_quarantine(lake, staged))
+        revision, version = retrying(lambda: _publish_interactions(lake, staged))
     homeless = sum(staged.homeless_reasons.values()) if taken else 0
     reasons = dict(staged.quarantine_reasons)
     for reason, count in staged.homeless_reasons.items() if taken else ():

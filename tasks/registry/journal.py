@@ -15,7 +15,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from tasks.errors import RegistryError
+from tasks.errors import RegistryError, RegistryUnavailable
 from tasks.registry.evidence import strict_json
 
 JOURNAL = pa.schema(
@@ -264,7 +264,8 @@ class Journal:
 
     def _unusable(self, error: Exception) -> RegistryError:
         self._table = None
-        return RegistryError(
+        remote = "://" in self.uri
+        return (RegistryUnavailable if remote else RegistryError)(
             f"Journal {self.uri} cannot be used: {str(error).splitlines()[0]}. Check that the "
             "location can be reached and written; restore it from a backup if it is damaged."
         )

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.errors import RegistryError
+from tasks.errors import RegistryError, RegistryUnavailable
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -331,7 +331,7 @@ def _explained(uri: str) -> Iterator[None]:
     try:
         yield
     except (DeltaError, OSError) as error:
-        raise RegistryError(
+        raise (RegistryUnavailable if "://" in uri else RegistryError)(
             f"The leases at {uri} cannot be used: {str(error).splitlines()[0]}. Check that the "
             "location can be reached and written, then repeat this run."
         ) from error

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.errors import RegistryError
+from tasks.errors import RegistryError, RegistryUnavailable
 from tasks.registry.lock import held
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ _DEFAULTS = {
 }
 
 _REGISTRY_LIBRARIES = {"mlflow", "sqlalchemy", "sqlite3", "requests", "urllib3", "botocore"}
+
+PASSING = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
+"""MLflow's codes for its own trouble; no answer at all is told as the first."""
 
 
 def sqlite_path(tracking_uri: str) -> Path | None:
@@ -64,9 +67,15 @@ def explained(action: str, tracking_uri: str) -> Iterator[None]:
         if library not in _REGISTRY_LIBRARIES and not isinstance(error, OSError):
             raise
         cause = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RegistryError(
+        raise (RegistryUnavailable if _may_pass(error, tracking_uri) else RegistryError)(
             f"{action} failed: {cause}. {_next_step(tracking_uri, cause)}"
         ) from error
+
+
+def _may_pass(error: Exception, tracking_uri: str) -> bool:
+    """Whether a server failed, or did not answer, rather than refused what it was asked."""
+    refused = getattr(error, "error_code", "INTERNAL_ERROR") not in PASSING
+    return sqlite_path(tracking_uri) is None and not refused
 
 
 def _next_step(tracking_uri: str, cause: str) -> str:
