@@ -1,0 +1,1 @@
+"""The grown set-up: the same services as processes, in compose and on Kubernetes."""

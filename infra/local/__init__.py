@@ -1,0 +1,1 @@
+"""PostgreSQL, Prefect, MLflow, S3 and two workers as processes on this machine."""
