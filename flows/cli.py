@@ -3,14 +3,24 @@
 Exit codes: 0 done, 1 a stage failed, 2 the command or its config is wrong, 130 interrupted.
 """
 
-import json
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from flows.cli_health import app as health_app
+from flows.cli_options import (
+    DATE,
+    DEFAULT_CONFIG,
+    AsJson,
+    ConfigFile,
+    FirstDay,
+    Force,
+    LastDay,
+    PipelineName,
+    print_json,
+)
 from tasks.errors import ConfigError, PipelineError
 
 app = typer.Typer(
@@ -22,25 +32,13 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at pipelines.yaml.")
 app.add_typer(config_app, name="config")
-
-PipelineName = Annotated[str, typer.Argument(help="A pipeline of pipelines.yaml.")]
-ConfigFile = Annotated[
-    Path,
-    typer.Option("--config", envvar="DAYSPRING_CONFIG", help="The pipelines file."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
-Force = Annotated[bool, typer.Option("--force", help="Run again what is complete already.")]
-_DATE: dict[str, Any] = {"formats": ["%Y-%m-%d"], "metavar": "YYYY-MM-DD"}
-FirstDay = Annotated[datetime, typer.Option("--from", help="First day.", **_DATE)]
-LastDay = Annotated[datetime, typer.Option("--to", help="Last day, included.", **_DATE)]
-
-DEFAULT_CONFIG = Path("pipelines.yaml")
+app.add_typer(health_app)
 
 
 @app.command()
 def run(
     pipeline: PipelineName,
-    day: Annotated[datetime | None, typer.Option(help="Yesterday by default.", **_DATE)] = None,
+    day: Annotated[datetime | None, typer.Option(help="Yesterday by default.", **DATE)] = None,
     force: Force = False,
     as_json: AsJson = False,
     config: ConfigFile = DEFAULT_CONFIG,
@@ -73,7 +71,7 @@ def backfill(
     if dry_run:
         plans = plan_range(path, pipeline, *span, force=force)
         if as_json:
-            _print_json({"pipeline": pipeline, "days": [plan.to_json() for plan in plans]})
+            print_json({"pipeline": pipeline, "days": [plan.to_json() for plan in plans]})
             return
         for plan in plans:
             typer.echo(f"{plan.day}  {plan.action:<8}  {plan.reason}")
@@ -83,29 +81,10 @@ def backfill(
 
 
 @app.command()
-def status(
-    pipeline: Annotated[str | None, typer.Argument(help="All pipelines by default.")] = None,
-    as_json: AsJson = False,
-    config: ConfigFile = DEFAULT_CONFIG,
-) -> None:
-    """Show each pipeline's champion and its latest days."""
-    from flows.runs import statuses
-
-    found = statuses(config.resolve(), pipeline)
-    if as_json:
-        _print_json({"pipelines": found})
-        return
-    for one in found:
-        typer.echo(f"{one['pipeline']}: {one['words']}")
-        if one["days"]:
-            _print_table(one["days"])
-
-
-@app.command()
 def report(
     pipeline: PipelineName,
     day: Annotated[
-        datetime | None, typer.Argument(help="The latest day by default.", **_DATE)
+        datetime | None, typer.Argument(help="The latest day by default.", **DATE)
     ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
@@ -210,15 +189,11 @@ def check_config(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
 def _show(records: list[dict[str, Any]], as_json: bool, document: Any) -> None:
     if as_json:
-        _print_json(document)
+        print_json(document)
         return
     _print_table(records)
     if records:
         typer.echo(f"report: {records[-1]['report']}\nlook:   dayspring ui")
-
-
-def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def _print_table(records: list[dict[str, Any]]) -> None:

@@ -11,18 +11,14 @@ from tasks.config import Pipeline, zone
 from tasks.config_file import load_config
 from tasks.environment import keep_state_under
 from tasks.errors import ConfigError
-from tasks.models import name_of
 from tasks.plan import DayPlan, plan_days
 from tasks.records import closed_records, report_path
 from tasks.workspace import Workspace, open_workspace
 
-SHOWN_DAYS = 7
-"""Days that status shows."""
-
 
 def run_day(config_file: Path, pipeline: str, day: date | None, *, force: bool) -> dict[str, Any]:
     """Run the daily flow; `day` is yesterday in the source's time zone unless given."""
-    workspace = _prepared(config_file, pipeline)
+    workspace = prepared(config_file, pipeline)
     _refuse_faults({pipeline: workspace.config})
     from flows.daily import daily
 
@@ -35,14 +31,14 @@ def plan_range(
     config_file: Path, pipeline: str, first: date, last: date, *, force: bool
 ) -> list[DayPlan]:
     """What `run_range` would do, day by day."""
-    return plan_days(_prepared(config_file, pipeline), first, last, force=force)
+    return plan_days(prepared(config_file, pipeline), first, last, force=force)
 
 
 def run_range(
     config_file: Path, pipeline: str, first: date, last: date, *, force: bool
 ) -> list[dict[str, Any]]:
     """Run the backfill flow."""
-    workspace = _prepared(config_file, pipeline)
+    workspace = prepared(config_file, pipeline)
     _refuse_faults({pipeline: workspace.config})
     from flows.backfill import backfill
 
@@ -56,7 +52,7 @@ def _with_page(workspace: Workspace, record: dict[str, Any]) -> dict[str, Any]:
     return {**record, "report": str(report_path(workspace, date.fromisoformat(record["day"])))}
 
 
-def _prepared(config_file: Path, pipeline: str) -> Workspace:
+def prepared(config_file: Path, pipeline: str) -> Workspace:
     """The workspace, with Prefect's home set before Prefect is imported."""
     workspace = open_workspace(config_file, pipeline)
     keep_state_under(workspace.home)
@@ -67,35 +63,11 @@ def _yesterday(config: Pipeline) -> date:
     return datetime.now(zone(config)).date() - timedelta(days=1)
 
 
-def statuses(config_file: Path, pipeline: str | None) -> list[dict[str, Any]]:
-    """Champion and latest days of one pipeline, or of all."""
-    names = [pipeline] if pipeline else list(load_config(config_file).pipelines)
-    return [_status(_prepared(config_file, name)) for name in names]
-
-
-def _status(workspace: Workspace) -> dict[str, Any]:
-    records = closed_records(workspace)[-SHOWN_DAYS:]
-    champion = workspace.registry.champion() if records else None
-    words = "no day yet"
-    if records:
-        live = name_of(champion.version if champion else None)
-        words = f"champion {live}; last day {records[-1]['day']}: {records[-1]['verdict']}"
-    return {
-        "pipeline": workspace.name,
-        "words": words,
-        "champion": champion.version if champion else None,
-        "champion_since": champion.live_since.isoformat()
-        if champion and champion.live_since
-        else None,
-        "days": records,
-    }
-
-
 def find_report(config_file: Path, pipeline: str, day: date | None) -> tuple[str, Path]:
     """A complete day in words, and the path of its page."""
     from tasks.report.markdown import render_markdown
 
-    workspace = _prepared(config_file, pipeline)
+    workspace = prepared(config_file, pipeline)
     records = {record["day"]: record for record in closed_records(workspace)}
     if not records:
         raise ConfigError(
@@ -152,7 +124,7 @@ def predict_rows(
     """Score a file of candidates; returns how many, and by which model."""
     from tasks.predict import predict_file
 
-    return predict_file(_prepared(config_file, pipeline), source, output)
+    return predict_file(prepared(config_file, pipeline), source, output)
 
 
 def simulate_portal(

@@ -4,9 +4,11 @@ Read it with `tasks.config_file.load_config`. What has no default, the operator 
 """
 
 import difflib
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
+from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -65,7 +67,19 @@ class Schedule(Section):
             raise ValueError(
                 f"cron {self.cron!r} must have five fields: minute hour day month weekday"
             )
+        try:
+            next(CronSim(self.cron, datetime(2000, 1, 1)))
+        except CronSimError as error:
+            field = str(error).removeprefix("Bad ")
+            raise ValueError(
+                f"cron {self.cron!r} has a bad {field}; its fields are minute hour day month "
+                "weekday, such as 30 4 * * *"
+            ) from None
         return self
+
+    def next_run(self, after: datetime) -> datetime:
+        """The first time after `after` at which the daily flow is due."""
+        return next(CronSim(self.cron, after.astimezone(ZoneInfo(self.time_zone))))
 
 
 Severity = Literal["critical", "warning"]

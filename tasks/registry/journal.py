@@ -150,11 +150,14 @@ class Journal:
                 f"{time.isoformat()} names no time zone, and the journal's times are UTC. "
                 "Pass a time with its zone, such as 2019-11-11T09:00:00+00:00."
             )
+        live = [entry.model_version for entry in self.moves() if entry.effective_at <= time]
+        return live[-1] if live else None
+
+    def moves(self) -> list[Entry]:
+        """What changed the model in service, in the order in which it took effect."""
         moves = [entry for entry in self._load().values() if entry.event in MOVES]
         # The sort is stable, so of two moves in one microsecond the later recorded one counts.
-        moves.sort(key=lambda entry: entry.effective_at)
-        live = [entry.model_version for entry in moves if entry.effective_at <= time]
-        return live[-1] if live else None
+        return sorted(moves, key=lambda entry: entry.effective_at)
 
     def _append(self, key: str, event: str, outcome: Outcome) -> Entry:
         evidence = strict_json(outcome.evidence)

@@ -26,6 +26,9 @@ COLUMNS: dict[str, Callable[[Record], str]] = {
     "verdict": lambda record: words.verdict_words(record).short,
     "s": lambda record: words.decimal(words.total_seconds(record), 1),
 }
+NARROW = ("day", "rows", "AUC", "zero-shot", "gain", "verdict")
+"""Columns that fit a terminal of NARROW_WIDTH."""
+NARROW_WIDTH = 80
 NUMBERS = {"rows", "quar.", "AUC", "zero-shot", "gain", "s"}
 SHRINKING = ("trigger", "drift", "verdict")
 """Columns of prose: cut in plain lines, the first one first, and wrapped in a terminal."""
@@ -64,24 +67,31 @@ def summary_table(records: Sequence[Record]) -> Table:
 
 def plain_lines(records: Sequence[Record]) -> list[str]:
     """The same table for files and pipes: a heading and one line a day, 150 columns at most."""
-    rows = [[words.visible(say(record)) for say in COLUMNS.values()] for record in records]
-    widths = _fit([list(COLUMNS), *rows])
-    lines = [
+    return [*_lines(records, list(COLUMNS), MAX_WIDTH), _caption(records)]
+
+
+def narrow_lines(records: Sequence[Record]) -> list[str]:
+    """The columns that say how a day went, in NARROW_WIDTH columns."""
+    return _lines(records, NARROW, NARROW_WIDTH)
+
+
+def _lines(records: Sequence[Record], names: Sequence[str], most: int) -> list[str]:
+    rows = [[words.visible(COLUMNS[name](record)) for name in names] for record in records]
+    widths = _fit([list(names), *rows], names, most)
+    return [
         "  ".join(
-            _cell(text, width, name) for text, width, name in zip(row, widths, COLUMNS, strict=True)
+            _cell(text, width, name) for text, width, name in zip(row, widths, names, strict=True)
         ).rstrip()
-        for row in [list(COLUMNS), *rows]
+        for row in [list(names), *rows]
     ]
-    return [*lines, _caption(records)]
 
 
-def _fit(rows: Sequence[Sequence[str]]) -> list[int]:
+def _fit(rows: Sequence[Sequence[str]], names: Sequence[str], most: int) -> list[int]:
     """Width of each column: its longest text, prose cut until a line fits."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    names = list(COLUMNS)
-    for name in SHRINKING:
-        excess = sum(widths) + 2 * (len(widths) - 1) - MAX_WIDTH
-        at = names.index(name)
+    for name in [name for name in SHRINKING if name in names]:
+        excess = sum(widths) + 2 * (len(widths) - 1) - most
+        at = list(names).index(name)
         widths[at] = min(widths[at], max(12, widths[at] - max(excess, 0)))
     return widths
 

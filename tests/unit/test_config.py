@@ -121,6 +121,22 @@ def test_what_is_no_yaml_mapping_is_told_with_the_file(tmp_path, text):
         load_config(path)
 
 
+@pytest.mark.parametrize(
+    ("cron", "said"),
+    [
+        ("0 4 * *", "must have five fields"),
+        ("61 4 * * *", "has a bad minute"),
+        ("0 24 * * *", "has a bad hour"),
+        ("0 4 31 2 *", "has a bad day-of-month"),
+        ("0 4 * * noday", "has a bad day-of-week"),
+    ],
+)
+def test_a_schedule_that_never_comes_is_refused(tmp_path, cron, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, schedule={"cron": cron}))
+    assert f"pipelines.news.schedule: cron '{cron}' {said}" in str(caught.value)
+
+
 def test_a_day_that_leaves_no_shots_is_refused(tmp_path):
     path = write(
         tmp_path,

@@ -1,0 +1,38 @@
+"""What `dayspring status` answers: every pipeline in one document."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flows.runs import prepared
+from tasks.config_file import load_config
+from tasks.errors import ConfigError
+from tasks.status import live_at, status_of
+
+
+def statuses(
+    config_file: Path, pipeline: str | None, now: datetime | None = None
+) -> list[dict[str, Any]]:
+    """How one pipeline stands, or all of them."""
+    now = now or datetime.now(UTC)
+    return [status_of(prepared(config_file, name), now) for name in _names(config_file, pipeline)]
+
+
+def live_models(config_file: Path, pipeline: str | None, time: str) -> list[dict[str, Any]]:
+    """Which model was live at `time`, of one pipeline or of all.
+
+    Raises:
+        ConfigError: `time` is no ISO 8601 time.
+    """
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        raise ConfigError(
+            f"--at {time!r} is no ISO 8601 time; write one such as 2026-03-04T09:30 (in the source's "
+            "time zone) or 2026-03-04T09:30:00+01:00."
+        ) from None
+    return [live_at(prepared(config_file, name), moment) for name in _names(config_file, pipeline)]
+
+
+def _names(config_file: Path, pipeline: str | None) -> list[str]:
+    return [pipeline] if pipeline else list(load_config(config_file).pipelines)

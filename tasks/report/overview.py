@@ -1,0 +1,105 @@
+"""A pipeline's status in one screen of 80 columns."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from tasks.report import words
+from tasks.report.terminal import NARROW_WIDTH, narrow_lines
+from tasks.report.words import Record
+
+BARS = "▁▂▃▄▅▆▇█"
+LABEL_WIDTH = 12
+
+
+def overview_lines(status: Record, now: datetime) -> list[str]:
+    """What `dayspring status` prints of one pipeline: who is live, how it fares, what is next."""
+    told = [_last_day(status), *_missing(status), *_champion(status, now), *_auc(status)]
+    told.append(_next_run(status, now))
+    lines = [str(status["pipeline"])]
+    lines += [words.clip(f"  {label:<{LABEL_WIDTH}}{said}", NARROW_WIDTH) for label, said in told]
+    if status["days"]:
+        lines += ["", *narrow_lines(status["days"])]
+    return lines
+
+
+def sparkline(values: Sequence[float], low: float, high: float) -> str:
+    """A bar for each value, between `low` and `high`."""
+    if high <= low:
+        return BARS[len(BARS) // 2] * len(values)
+    steps = [round((value - low) / (high - low) * (len(BARS) - 1)) for value in values]
+    return "".join(BARS[max(0, min(step, len(BARS) - 1))] for step in steps)
+
+
+def ago(span: timedelta) -> str:
+    """A span in its largest unit: 3 days, 5 h, 12 min."""
+    seconds = max(span.total_seconds(), 0)
+    if seconds >= 2 * 86_400:
+        return f"{seconds // 86_400:,.0f} days"
+    return f"{seconds // 3600:.0f} h" if seconds >= 2 * 3600 else f"{seconds // 60:.0f} min"
+
+
+def _last_day(status: Record) -> tuple[str, str]:
+    if not status["days"]:
+        return "last day", f"none yet; start with dayspring run {status['pipeline']}"
+    last, today = status["days"][-1], date.fromisoformat(status["today"])
+    late = (today - date.fromisoformat(last["day"])).days
+    when = "yesterday" if late == 1 else f"{late:,} days ago" if late > 1 else "today"
+    outcome = words.verdict_words(last).short
+    return "last day", f"{last['day']} ({when}): {outcome}; {status['complete_days']:,} complete"
+
+
+def _missing(status: Record) -> list[tuple[str, str]]:
+    said = []
+    for key, label in (("missing_days", "missing"), ("unfinished_days", "unfinished")):
+        days = status[key]
+        if days:
+            more = f" and {len(days) - 3:,} more" if len(days) > 3 else ""
+            said.append((label, ", ".join(days[:3]) + more))
+    return said
+
+
+def _champion(status: Record, now: datetime) -> list[tuple[str, str]]:
+    version = status["champion"]
+    if version is None:
+        return [("champion", "zero-shot")]
+    said = f"v{version}"
+    if status["champion_since"]:
+        since = datetime.fromisoformat(status["champion_since"])
+        said += f", live for {ago(now - since)} (since {since:%Y-%m-%d %H:%M} UTC)"
+    through = status["champion_trained_through"]
+    learned = [("learned to", f"{through[:10]} {through[11:16]} UTC")] if through else []
+    return [("champion", said), *learned]
+
+
+def _auc(status: Record) -> list[tuple[str, str]]:
+    auc = status["auc"]
+    if auc is None:
+        return []
+    both = [*auc["champion"], *(value for value in auc["zero_shot"] if value is not None)]
+    low, high = min(both), max(both)
+    bars = sparkline(auc["champion"], low, high)
+    return [
+        ("AUC", f"{bars} {words.decimal(auc['champion'][-1])}, {_trend(auc)}"),
+        ("zero-shot", _zero_shot(auc, low, high)),
+    ]
+
+
+def _trend(auc: Record) -> str:
+    if auc["change"] is None:
+        return "too few days for a trend"
+    span = date.fromisoformat(auc["days"][-1]) - date.fromisoformat(auc["days"][0])
+    over = f"over {span.days + 1:,} days"
+    if auc["trend"] == "steady":
+        return f"steady {over}"
+    return f"{auc['trend']} by {abs(auc['change']):.3f} {over}"
+
+
+def _zero_shot(auc: Record, low: float, high: float) -> str:
+    known: list[Any] = [value for value in auc["zero_shot"] if value is not None]
+    return f"{sparkline(known, low, high)} {words.decimal(known[-1] if known else None)}"
+
+
+def _next_run(status: Record, now: datetime) -> tuple[str, str]:
+    due = datetime.fromisoformat(status["next_run"])
+    return "next run", f"{due:%Y-%m-%d %H:%M} {status['time_zone']}, in {ago(due - now)}"
