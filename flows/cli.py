@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli_health import app as health_app
+from flows.cli_operate import app as operate_app
 from flows.cli_options import (
     DATE,
     DEFAULT_CONFIG,
@@ -33,6 +34,7 @@ app = typer.Typer(
 config_app = typer.Typer(no_args_is_help=True, help="Look at pipelines.yaml.")
 app.add_typer(config_app, name="config")
 app.add_typer(health_app)
+app.add_typer(operate_app)
 
 
 @app.command()

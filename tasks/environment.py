@@ -34,6 +34,17 @@ _DEFAULTS = {
     "MPLBACKEND": "Agg",
 }
 
+WORKER_ENVIRONMENT = {
+    name: _DEFAULTS[name]
+    for name in (
+        "DO_NOT_TRACK",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY",
+        "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS",
+        "PREFECT_LOGGING_EXTRA_LOGGERS",
+    )
+}
+"""What a run that a worker starts must find set: there, Prefect is imported before we are."""
+
 
 def prepare_environment() -> None:
     """Set every default that the operator has not set; safe to call again."""

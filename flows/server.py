@@ -1,0 +1,59 @@
+"""Prefect's server, where deployments and pools live: reached, or a clear error."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tasks.errors import ConfigError, OrchestrationError
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+
+def require_server(purpose: str) -> str:
+    """The address of the server that PREFECT_API_URL names.
+
+    Raises:
+        ConfigError: it names none, and Prefect's temporary server ends with the process.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    if not url:
+        raise ConfigError(
+            f"PREFECT_API_URL is not set, and {purpose} a Prefect server that stays. Start one with "
+            "`prefect server start`, and export its address, such as "
+            "PREFECT_API_URL=http://127.0.0.1:4200/api."
+        )
+    return str(url)
+
+
+@contextmanager
+def prefect_client(purpose: str) -> "Iterator[SyncPrefectClient]":
+    """A client of the server; what it cannot be asked is an OrchestrationError.
+
+    Raises:
+        ConfigError: PREFECT_API_URL names no server.
+        OrchestrationError: the server is out of reach, or refuses a request.
+    """
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    url = require_server(purpose)
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except httpx.HTTPStatusError as error:
+        raise OrchestrationError(
+            f"The Prefect server {url} answered {error.response.status_code}: "
+            f"{error.response.text[:500]}. Its log says more; it should run Prefect 3.8 or later."
+        ) from error
+    except (httpx.HTTPError, RuntimeError) as error:
+        # At its first contact the client tells the error of its connection as a RuntimeError.
+        cause = error if isinstance(error, httpx.HTTPError) else error.__cause__
+        if not isinstance(cause, httpx.HTTPError):
+            raise
+        raise OrchestrationError(
+            f"The Prefect server {url} is out of reach: {cause}. Start it, or correct "
+            "PREFECT_API_URL, then repeat this command."
+        ) from error
