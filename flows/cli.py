@@ -22,6 +22,7 @@ from flows.cli_options import (
     PipelineName,
     print_json,
 )
+from flows.cli_review import app as review_app
 from tasks.errors import ConfigError, PipelineError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ config_app = typer.Typer(no_args_is_help=True, help="Look at pipelines.yaml.")
 app.add_typer(config_app, name="config")
 app.add_typer(health_app)
 app.add_typer(operate_app)
+app.add_typer(review_app)
 
 
 @app.command()

@@ -26,9 +26,8 @@ def incumbent_before(workspace: Workspace, moment: datetime) -> str | None:
         return None
     if learned_before(live, moment):
         return live.version
-    promoted = [entry.model_version for entry in workspace.journal.entries(event="promoted")]
-    for version in reversed(promoted):
-        if version and learned_before(workspace.registry.version(version), moment):
+    for version in reversed(workspace.journal.ascent()):
+        if learned_before(workspace.registry.version(version), moment):
             return version
     return None
 

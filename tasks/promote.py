@@ -18,7 +18,7 @@ def promote(
         Verdict,
         lambda: _settle(workspace, challenger, held),
         reason=lambda found: found.reason,
-        event=lambda found: "promoted" if found.live_since else "kept",
+        event=_event,
         model_version=lambda _: challenger.version,
     )
     logger.info("%s  promote    %s: %s", published.day, verdict.decision, verdict.reason)
@@ -35,12 +35,20 @@ def _settle(workspace: Workspace, challenger: Challenger, held: ContestHeld) -> 
         return Verdict(
             decision=held.decision, reason=held.reason, model_version=version, live_since=None
         )
-    moved = registry.promote(
+    settle = registry.wait if workspace.config.promote.approval == "manual" else registry.promote
+    settled = settle(
         version, compared_with=held.compared_with, reason=held.reason, evidence=held.contest or {}
     )
+    decision = "promote" if settled.moved else "keep"
     return Verdict(
-        decision="promote" if moved.moved else "keep",
-        reason=held.reason if moved.moved else moved.reason,
+        decision="waiting for approval" if settled.waiting else decision,
+        reason=held.reason if settled.moved else settled.reason,
         model_version=version,
-        live_since=moved.live_since,
+        live_since=settled.live_since,
     )
+
+
+def _event(verdict: Verdict) -> str:
+    if verdict.decision == "waiting for approval":
+        return "waiting"
+    return "promoted" if verdict.live_since else "kept"

@@ -4,11 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from portal import FIRST_DAY
 
 from tasks.environment import prepare_environment
 
 prepare_environment()
+
+# How long an example takes on a busy machine says nothing about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,3 +45,13 @@ def prefect_server() -> None:
 
     with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database, to be copied: making its tables takes seconds."""
+    from tasks.registry.store import open_client
+
+    database = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+    open_client(f"sqlite:///{database}")
+    return database

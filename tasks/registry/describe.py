@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from tasks.registry.version import (
     CODE_VERSION,
+    COMPARED_WITH,
     DATA_VERSIONS,
     DIGEST,
     EVIDENCE,
@@ -13,6 +14,9 @@ from tasks.registry.version import (
     LIVE_SINCE,
     REASON,
     REVIEW,
+    REVIEW_BY,
+    REVIEW_REASON,
+    REVIEWED_AT,
     TRAINED_THROUGH,
     TRIGGER,
     VERDICT,
@@ -25,8 +29,19 @@ _ORIGIN = {
     CODE_VERSION: "Code version",
     FINGERPRINT: "Fingerprint",
     DIGEST: "SHA-256 of its files",
+    COMPARED_WITH: "Compared with version",
 }
-_SHOWN_ABOVE = {VERDICT, REASON, INTERVAL, EVIDENCE, REVIEW, LIVE_SINCE}
+_SHOWN_ABOVE = {
+    VERDICT,
+    REASON,
+    INTERVAL,
+    EVIDENCE,
+    LIVE_SINCE,
+    REVIEW,
+    REVIEW_BY,
+    REVIEW_REASON,
+    REVIEWED_AT,
+}
 
 
 def describe(name: str, tags: Mapping[str, str], figures: Mapping[str, object]) -> str:
@@ -43,7 +58,7 @@ def describe(name: str, tags: Mapping[str, str], figures: Mapping[str, object]) 
         lines += ["", f"Gain over the champion: {_plain(tags[INTERVAL])}"]
     if LIVE_SINCE in tags:
         lines += ["", f"Live since {_plain(tags[LIVE_SINCE])}"]
-    lines += ["", f"Review: {_plain(tags.get(REVIEW, 'not reviewed'))}"]
+    lines += ["", f"Review: {_plain(_review(tags))}"]
     lines += _table("Contest", {key.replace("_", " "): value for key, value in figures.items()})
     others = {key.replace("_", " "): value for key, value in tags.items() if key not in _ORIGIN}
     for key in _SHOWN_ABOVE:
@@ -66,6 +81,13 @@ def interval(figures: Mapping[str, object]) -> str | None:
             at = f" at {100 * confidence:g} % confidence" if isinstance(confidence, float) else ""
             return f"{gain:+.4f} [{low:+.4f}, {high:+.4f}]{at}"
     return None
+
+
+def _review(tags: Mapping[str, str]) -> str:
+    state = tags.get(REVIEW, "not reviewed")
+    if REVIEW_BY not in tags:
+        return state
+    return f"{state} by {tags[REVIEW_BY]}, {tags[REVIEWED_AT]}: {tags[REVIEW_REASON]}"
 
 
 def _table(title: str, rows: Mapping[str, object]) -> list[str]:

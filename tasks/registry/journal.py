@@ -36,7 +36,7 @@ JOURNAL = pa.schema(
 LIVE_SINCE = "live_since"
 """Evidence key: when the alias moved, ISO 8601. After a kill, a move is recorded later."""
 
-MOVES = ("promoted", "rolled_back")
+MOVES = ("promoted", "approved", "rolled_back")
 """Events after which `model_version` is live; null means the zero-shot model."""
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -158,6 +158,25 @@ class Journal:
         moves = [entry for entry in self._load().values() if entry.event in MOVES]
         # The sort is stable, so of two moves in one microsecond the later recorded one counts.
         return sorted(moves, key=lambda entry: entry.effective_at)
+
+    def ascent(self) -> list[str]:
+        """The versions that became champion one over the other; the last is live now.
+
+        The one before the last is where a rollback leads, or the zero-shot model. A version that was
+        rolled back is no longer among them.
+        """
+        versions: list[str] = []
+        for move in self.moves():
+            version = move.model_version
+            if version is None:
+                versions = []
+            elif version in versions:
+                versions = versions[: versions.index(version) + 1]
+            elif move.event == "rolled_back":
+                versions = [*versions[:-1], version]
+            else:
+                versions = [*versions, version]
+        return versions
 
     def _append(self, key: str, event: str, outcome: Outcome) -> Entry:
         evidence = strict_json(outcome.evidence)

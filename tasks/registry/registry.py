@@ -4,10 +4,11 @@ Every method may be killed anywhere and repeated. A version is created last, wit
 one transaction, so what MLflow lists as a version is complete; an alias moves after all tags.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ from tasks.registry.describe import describe, interval
 from tasks.registry.evidence import strict_json
 from tasks.registry.lease import Leases
 from tasks.registry.lock import held
+from tasks.registry.pointer import ABSENT, Pointer, pointer
 from tasks.registry.registration import (
     create_version,
     log_figures,
@@ -29,26 +31,36 @@ from tasks.registry.registration import (
 )
 from tasks.registry.store import explained, open_client, sqlite_path
 from tasks.registry.version import (
+    APPROVED,
     CHALLENGER,
     CHAMPION,
+    COMPARED_WITH,
     DIGEST,
     EVIDENCE,
     FINGERPRINT,
     INTERVAL,
+    LAST_MOVE,
     LIVE_SINCE,
     REASON,
+    REJECTED,
+    RESTORED,
+    REVIEW,
+    REVIEW_BY,
+    REVIEW_REASON,
+    ROLLED_BACK,
     VERDICT,
+    WAITING,
+    ZERO_SHOT,
     ModelVersion,
+    Move,
     Promotion,
+    Review,
     from_mlflow,
+    moment_after,
 )
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-
-ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
-"""MLflow's codes for a model, a version or an alias that is not there."""
 
 
 class Registry:
@@ -196,7 +208,8 @@ class Registry:
         """Make `challenger` the champion if the champion is still the version it was compared with.
 
         The champion is read again inside the lock, and the alias moves there. A repeat of a
-        promotion that went through succeeds and changes nothing.
+        promotion that went through succeeds and changes nothing. A version that a person rejected
+        or rolled back stays where that person put it.
 
         Args:
             challenger: number of the version that won.
@@ -206,21 +219,126 @@ class Registry:
         """
         with self._changing(f"Promoting version {challenger} of {self.name}") as still_ours:
             candidate = self.version(challenger)
-            live = self.champion()
-            if live is not None and live.version == candidate.version:
+            if (standing := self._standing(candidate, compared_with, evidence)) is not None:
+                return standing
+            told = {VERDICT: "promote", REASON: reason, COMPARED_WITH: compared_with or ZERO_SHOT}
+            return self._crown(candidate, told, evidence, still_ours)
+
+    def wait(
+        self,
+        challenger: str,
+        *,
+        compared_with: str | None,
+        reason: str,
+        evidence: Mapping[str, object],
+    ) -> Promotion:
+        """Let `challenger`, which won, wait for a person's `approve` or `reject`; no alias moves.
+
+        Takes and checks what `promote` does. A repeat, also after the decision, changes nothing.
+        """
+        with self._changing(f"Judging version {challenger} of {self.name}"):
+            candidate = self.version(challenger)
+            if (standing := self._standing(candidate, compared_with, evidence)) is not None:
+                return standing
+            told = {
+                VERDICT: "waiting for approval",
+                REASON: reason,
+                COMPARED_WITH: compared_with or ZERO_SHOT,
+                REVIEW: WAITING,
+            }
+            self._judge(candidate, told, evidence)
+            return Promotion(False, reason, None, waiting=True)
+
+    def approve(self, version: str, review: Review) -> Promotion:
+        """Make the waiting `version` champion if the champion is still the one it was compared with.
+
+        A repeat of an approval that went through succeeds and changes nothing. Where the champion is
+        another one meanwhile, the version goes on waiting, and the reason says what to do.
+
+        Raises:
+            RegistryError: the version does not wait for a review.
+        """
+        with self._changing(f"Approving version {version} of {self.name}") as still_ours:
+            candidate, live = self.version(version), self.champion()
+            if live is not None and live.version == version:
                 self._withdraw(candidate)
-                return Promotion(True, f"Version {challenger} is the champion.", live.live_since)
-            if (live.version if live else None) != compared_with:
-                lost = _overtaken(challenger, compared_with, live)
-                self._judge(candidate, {VERDICT: "keep", REASON: lost}, evidence)
-                return Promotion(False, lost, None)
-            since = datetime.now(UTC)
-            verdict = {VERDICT: "promote", REASON: reason, LIVE_SINCE: since.isoformat()}
-            self._judge(candidate, verdict, evidence)
+                return Promotion(True, _decided(candidate), live.live_since)
+            if candidate.tags.get(REVIEW) != WAITING:
+                raise RegistryError(_not_waiting(candidate, "approved"))
+            rival = candidate.tags[COMPARED_WITH]
+            if (live.version if live else ZERO_SHOT) != rival:
+                compared_with = None if rival == ZERO_SHOT else rival
+                return Promotion(False, _overtaken(version, compared_with, live), None)
+            told = {VERDICT: "promote", **review.tags(APPROVED)}
+            return self._crown(candidate, told, {}, still_ours, review)
+
+    def reject(self, version: str, review: Review) -> bool:
+        """End the waiting of `version` without promoting it; False if it was rejected before.
+
+        Raises:
+            RegistryError: the version does not wait for a review.
+        """
+        with self._changing(f"Rejecting version {version} of {self.name}"):
+            candidate = self.version(version)
+            if candidate.tags.get(REVIEW) == REJECTED:
+                return False
+            if candidate.tags.get(REVIEW) != WAITING:
+                raise RegistryError(_not_waiting(candidate, "rejected"))
+            self._judge(candidate, {VERDICT: "keep", **review.tags(REJECTED)}, {})
+            return True
+
+    def roll_back(self, to: str | None, *, expected: str | None, review: Review) -> Move:
+        """Let the alias stand on `to` again, in milliseconds and without importing MLflow.
+
+        The pages of the versions are written by `describe_again`, which takes longer.
+
+        Args:
+            to: number of the version to restore; None is the zero-shot model: the alias goes.
+            expected: the champion that is to be taken out of service.
+
+        Raises:
+            RegistryError: the champion is another one meanwhile, or `to` cannot be loaded.
+        """
+        with (
+            self._changing(f"Rolling {self.name} back") as still_ours,
+            pointer(self.tracking_uri, self.name) as alias,
+        ):
+            live, last = alias.champion(), alias.last_move()
+            if live != expected:
+                raise RegistryError(
+                    f"{_called(live)} is live, and not {_called(expected)}, which was to be rolled "
+                    "back: somebody else was faster. Nothing was changed; look again with "
+                    "`dayspring review`."
+                )
+            tags = self._story_of_rollback(alias, to, live, review)
+            before = alias.tags(live) if live else None
+            since = _time_of(before, LIVE_SINCE)
+            at = moment_after(review.at, last.at if last else None, since)
+            if to is not None:
+                tags[to][LIVE_SINCE] = at.isoformat()
+            move = Move("rolled_back", to, at, review.by, review.reason)
             still_ours()
-            self._client.set_registered_model_alias(self.name, CHAMPION, candidate.version)
-            self._withdraw(candidate)
-            return Promotion(True, reason, since)
+            alias.move(move, tags)
+            return move
+
+    def standing(self) -> tuple[str | None, Move | None]:
+        """The version that is live, and Dayspring's last move of the alias; fast."""
+        path = sqlite_path(self.tracking_uri)
+        if path is not None and not path.exists():
+            return None, None  # a question creates no database
+        with (
+            self._reading(f"Reading the alias {CHAMPION} of {self.name}"),
+            pointer(self.tracking_uri, self.name) as alias,
+        ):
+            return alias.champion(), alias.last_move()
+
+    def describe_again(self, *versions: str) -> None:
+        """Write the pages of `versions` anew from their tags."""
+        with self._reading(f"Describing versions of {self.name}"):
+            for version in versions:
+                found = self.version(version)
+                page = describe(self.name, found.tags, json.loads(found.tags.get(EVIDENCE, "{}")))
+                self._client.update_model_version(self.name, version, description=page)
 
     def keep(
         self, challenger: str, *, verdict: str, reason: str, evidence: Mapping[str, object]
@@ -298,12 +416,72 @@ class Registry:
         if current is not None and current.version == version.version:
             self._client.delete_registered_model_alias(self.name, CHALLENGER)
 
+    def _standing(
+        self, candidate: ModelVersion, compared_with: str | None, evidence: Mapping[str, object]
+    ) -> Promotion | None:
+        """Why nothing is to be done or can be done for a winner; None while it is to be crowned."""
+        live = self.champion()
+        if live is not None and live.version == candidate.version:
+            self._withdraw(candidate)
+            words = f"Version {candidate.version} is the champion."
+            return Promotion(True, words, live.live_since)
+        if candidate.tags.get(REVIEW) in {REJECTED, ROLLED_BACK}:
+            return Promotion(False, _decided(candidate), None)
+        if (live.version if live else None) != compared_with:
+            lost = _overtaken(candidate.version, compared_with, live)
+            self._judge(candidate, {VERDICT: "keep", REASON: lost}, evidence)
+            return Promotion(False, lost, None)
+        return None
+
+    def _crown(
+        self,
+        candidate: ModelVersion,
+        told: dict[str, str],
+        evidence: Mapping[str, object],
+        still_ours: Callable[[], None],
+        review: Review | None = None,
+    ) -> Promotion:
+        """Write the story, then move the alias; the caller holds the lock and has compared."""
+        live, reason = self.champion(), review.reason if review else told[REASON]
+        last = self._last_move()
+        since = moment_after(last.at if last else None, live.live_since if live else None)
+        self._judge(candidate, told | {LIVE_SINCE: since.isoformat()}, evidence)
+        event, by = ("approved", review.by) if review else ("promoted", "dayspring")
+        move = Move(event, candidate.version, since, by, reason)
+        self._client.set_registered_model_tag(self.name, LAST_MOVE, move.to_json())
+        still_ours()
+        self._client.set_registered_model_alias(self.name, CHAMPION, candidate.version)
+        self._withdraw(candidate)
+        return Promotion(True, reason, since)
+
+    def _last_move(self) -> Move | None:
+        written = self._client.get_registered_model(self.name).tags.get(LAST_MOVE)
+        return Move.from_json(written) if written else None
+
+    def _story_of_rollback(
+        self, alias: Pointer, to: str | None, live: str | None, review: Review
+    ) -> dict[str, dict[str, str]]:
+        """The tags of both versions, after a look whether `to` is one of ours."""
+        tags = {live: review.tags(ROLLED_BACK)} if live else {}
+        if to is not None:
+            found = alias.tags(to)
+            if found is None or FINGERPRINT not in found or DIGEST not in found:
+                raise RegistryError(
+                    f"{self.name} has no version {to!r} that Dayspring registered. "
+                    "`dayspring review PIPELINE --all` lists them."
+                )
+            tags[to] = review.tags(RESTORED)
+        return tags
+
     def _judge(
         self, version: ModelVersion, verdict: dict[str, str], evidence: Mapping[str, object]
     ) -> None:
+        """Write `verdict` and its figures on the version; without figures the earlier ones stay."""
         strict_json(evidence)
         figures = {k: v for k, v in evidence.items() if isinstance(v, bool | int | float | str)}
-        written = verdict | {EVIDENCE: strict_json(figures)}
+        written = dict(verdict)
+        if figures or EVIDENCE not in version.tags:
+            written[EVIDENCE] = strict_json(figures)
         gain = interval(figures)
         if gain is not None:
             written[INTERVAL] = gain
@@ -312,7 +490,7 @@ class Registry:
             self._client.delete_model_version_tag(self.name, version.version, LIVE_SINCE)
         for key, value in written.items():
             self._client.set_model_version_tag(self.name, version.version, key, value)
-        page = describe(self.name, tags, figures)
+        page = describe(self.name, tags, figures or json.loads(tags[EVIDENCE]))
         self._client.update_model_version(self.name, version.version, description=page)
 
     def _fetch(self, version: ModelVersion) -> Path:
@@ -335,3 +513,27 @@ def _overtaken(challenger: str, compared_with: str | None, live: ModelVersion | 
         f"Version {challenger} was compared with {rival}, "
         f"but version {live.version} won meanwhile and is live{when}."
     )
+
+
+def _called(version: str | None) -> str:
+    return f"Version {version}" if version else "The zero-shot model"
+
+
+def _decided(version: ModelVersion) -> str:
+    by, why = version.tags.get(REVIEW_BY), version.tags.get(REVIEW_REASON)
+    if by is None:
+        return f"Version {version.version} is the champion."
+    return f"Version {version.version} was {version.tags[REVIEW]} by {by}: {why}"
+
+
+def _not_waiting(version: ModelVersion, asked: str) -> str:
+    state = version.tags.get(REVIEW, "not reviewed")
+    known = _decided(version) if REVIEW_BY in version.tags else f"Its review is: {state}."
+    return (
+        f"Version {version.version} cannot be {asked}, for it does not wait for a review. {known} "
+        "`dayspring review` lists what waits; to change what is live, use `dayspring rollback`."
+    )
+
+
+def _time_of(tags: Mapping[str, str] | None, name: str) -> datetime | None:
+    return datetime.fromisoformat(tags[name]) if tags and name in tags else None

@@ -1,8 +1,9 @@
 """What a model version is to the rest of Dayspring, and the tags that carry its story."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tasks.errors import RegistryError
@@ -23,7 +24,7 @@ DIGEST = "sha256"
 """Tag: SHA-256 over the version's files, as registered."""
 
 VERDICT = "verdict"
-"""Tag: not judged | promote | keep | not enough evidence."""
+"""Tag: not judged | promote | keep | not enough evidence | waiting for approval."""
 
 REASON = "reason"
 """Tag: the verdict's reason in one sentence."""
@@ -35,7 +36,33 @@ EVIDENCE = "evidence"
 """Tag: the figures that the verdict rests on, a JSON object."""
 
 REVIEW = "review"
-"""Tag: not reviewed | approved | rejected; a person's state, beside the gate's verdict."""
+"""Tag: a person's state beside the gate's verdict, one of those below; "not reviewed" at first."""
+
+WAITING = "waiting"
+APPROVED = "approved"
+REJECTED = "rejected"
+ROLLED_BACK = "rolled back"
+"""It was live, and a person took it out of service."""
+RESTORED = "restored"
+"""A person rolled back to it."""
+
+REVIEW_BY = "review_by"
+"""Tag: who brought the version into its state of review."""
+
+REVIEW_REASON = "review_reason"
+"""Tag: why, in that person's words."""
+
+REVIEWED_AT = "reviewed_at"
+"""Tag: when, ISO 8601 in UTC."""
+
+COMPARED_WITH = "compared_with"
+"""Tag: the champion that the gate compared the version with, `zero-shot` where there was none."""
+
+ZERO_SHOT = "zero-shot"
+"""What stands for the model that is live before the first promotion, which has no version."""
+
+LAST_MOVE = "last_move"
+"""Tag of the registered model: Dayspring's last move of the alias `champion`, a JSON object."""
 
 LIVE_SINCE = "live_since"
 """Tag: when the alias `champion` moved here, ISO 8601 in UTC."""
@@ -94,6 +121,55 @@ class Promotion:
     reason: str
     live_since: datetime | None
     """When the challenger became champion; None if it did not."""
+    waiting: bool = False
+    """It won, and waits for a person."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """Who decided about a version, and why."""
+
+    by: str
+    reason: str
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def tags(self, state: str) -> dict[str, str]:
+        """The version's tags in that state of review."""
+        return {
+            REVIEW: state,
+            REVIEW_BY: self.by,
+            REVIEW_REASON: self.reason,
+            REVIEWED_AT: self.at.isoformat(),
+        }
+
+
+@dataclass(frozen=True)
+class Move:
+    """The alias `champion` came to stand elsewhere."""
+
+    event: str
+    """promoted | approved | rolled_back."""
+    version: str | None
+    """The version that is live from then on; None is the zero-shot model."""
+    at: datetime
+    by: str
+    reason: str
+
+    def to_json(self) -> str:
+        """The value of the tag `last_move`."""
+        return json.dumps(asdict(self) | {"at": self.at.isoformat()})
+
+    @classmethod
+    def from_json(cls, written: str) -> "Move":
+        """The move that the tag tells."""
+        told = json.loads(written)
+        return cls(**told | {"at": datetime.fromisoformat(told["at"])})
+
+
+def moment_after(*earlier: datetime | None) -> datetime:
+    """Now, or just after the latest of `earlier`: a clock set back must not reorder two moves."""
+    floors = [time + timedelta(microseconds=1) for time in earlier if time is not None]
+    return max(datetime.now(UTC), *floors) if floors else datetime.now(UTC)
 
 
 def from_mlflow(found: "MlflowVersion") -> ModelVersion:

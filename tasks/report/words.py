@@ -30,7 +30,7 @@ class Verdict:
     """In a word or three, without the version."""
     tone: str
     version: str = ""
-    """Of a promoted model, such as "v4"."""
+    """Of a model that is promoted or waits, such as "v4"."""
 
     @property
     def short(self) -> str:
@@ -50,6 +50,13 @@ def verdict_words(record: Record) -> Verdict:
         "keep": Verdict("=", f"Kept: {champion} stays live", "kept", "calm"),
         "not enough evidence": Verdict(
             "?", f"Not enough evidence: {champion} stays live", "not enough evidence", "warn"
+        ),
+        "waiting for approval": Verdict(
+            "…",
+            f"Waiting for approval: {number} won, {champion} stays live",
+            "waiting",
+            "warn",
+            f"v{version}" if version else "",
         ),
         "no retrain": Verdict("–", f"No retraining: {champion} stays live", "no retrain", "calm"),
         "published only": Verdict(

@@ -9,15 +9,7 @@ import pytest
 from registries import open_registry, register_in
 
 from tasks.registry.registry import Registry
-from tasks.registry.store import open_client
 from tasks.registry.version import ModelVersion
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    database = tmp_path_factory.mktemp("migrated") / "mlflow.db"
-    open_client(f"sqlite:///{database}")
-    return database
 
 
 @pytest.fixture

@@ -1,0 +1,115 @@
+"""The commands of review: who decides about a version, and puts an earlier one back."""
+
+import getpass
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli_options import DEFAULT_CONFIG, AsJson, ConfigFile, PipelineName, print_json
+from tasks.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tasks.registry.version import Review
+    from tasks.review import Decided
+    from tasks.workspace import Workspace
+
+app = typer.Typer()
+
+Version = Annotated[str, typer.Argument(help="Number of a version, such as 3 or v3.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; the journal and MLflow keep it.")]
+Actor = Annotated[
+    str | None,
+    typer.Option("--actor", envvar="DAYSPRING_ACTOR", help="Who decides; you, by default."),
+]
+
+
+@app.command()
+def approve(
+    pipeline: PipelineName,
+    version: Version,
+    reason: Reason,
+    actor: Actor = None,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Promote VERSION, which waits, if the champion is still the one it was compared with."""
+    from tasks.review import approve, version_number
+
+    number = version_number(version)
+    _decide(config, pipeline, actor, reason, as_json, lambda w, r: approve(w, number, r))
+
+
+@app.command()
+def reject(
+    pipeline: PipelineName,
+    version: Version,
+    reason: Reason,
+    actor: Actor = None,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Let VERSION, which waits, wait no longer; the champion stays."""
+    from tasks.review import reject, version_number
+
+    number = version_number(version)
+    _decide(config, pipeline, actor, reason, as_json, lambda w, r: reject(w, number, r))
+
+
+@app.command()
+def rollback(
+    pipeline: PipelineName,
+    reason: Reason,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", help="A version that was live, or zero-shot; the one before by default."
+        ),
+    ] = None,
+    actor: Actor = None,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Put an earlier champion back in service, at once."""
+    from tasks.review import describe_rollback, roll_back, version_number
+
+    target = version_number(to) if to not in (None, "zero-shot") else to
+    workspace = _decide(
+        config, pipeline, actor, reason, as_json, lambda w, r: roll_back(w, target, r)
+    )
+    describe_rollback(workspace)
+
+
+def _decide(
+    config: Path,
+    pipeline: str,
+    actor: str | None,
+    reason: str,
+    as_json: bool,
+    decide: "Callable[[Workspace, Review], Decided]",
+) -> "Workspace":
+    """Carry the decision out and say so."""
+    from tasks.review import review_of
+    from tasks.workspace import open_workspace
+
+    review = review_of(_actor(actor), reason)
+    workspace = open_workspace(config.resolve(), pipeline)
+    decided = decide(workspace, review)
+    if as_json:
+        print_json(decided.to_json())
+    else:
+        typer.echo(decided.words)
+    return workspace
+
+
+def _actor(given: str | None) -> str:
+    if given is not None:
+        return given
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise ConfigError(
+            "This machine has no name for you, and the journal records who decides; give one with "
+            "--actor or DAYSPRING_ACTOR."
+        ) from None

@@ -1,0 +1,59 @@
+"""What is live: the alias in the registry and the journal's record of it, held to be one story."""
+
+from typing import TYPE_CHECKING
+
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tasks.registry.journal import Entry, Outcome
+    from tasks.registry.version import Move
+
+FOUND = "found in the registry"
+"""The journal's actor of a move that nobody told Dayspring of."""
+
+
+def reconcile(workspace: Workspace) -> "Entry | None":
+    """Record the move that the alias made and the journal does not know; None if it knows all.
+
+    Such a move was Dayspring's, whose run was killed before it could record it (the registry then
+    says who moved it, when and why), or it was made outside, as in MLflow's own UI: then its time is
+    the time at which it was found. Safe to call at any moment and to repeat.
+
+    Raises:
+        RegistryError: the registry or the journal cannot be read or written.
+    """
+    live, last = workspace.registry.standing()
+    moves = workspace.journal.moves()
+    known = moves[-1].model_version if moves else None
+    is_ours = last is not None and last.version == live
+    if last is not None and is_ours and (not moves or last.at > moves[-1].effective_at):
+        return record_move(workspace, last)
+    if live == known:
+        return None
+    key = f"found/{live or 'zero-shot'}/after/{moves[-1].key if moves else 'nothing'}"
+    event = "promoted" if live is not None else "rolled_back"
+    return workspace.journal.once(key, event, lambda: _found(workspace, live))
+
+
+def record_move(workspace: Workspace, move: "Move") -> "Entry":
+    """The journal's entry of a move that the registry remembers; once, whoever records it."""
+    from tasks.registry.journal import LIVE_SINCE, Outcome
+
+    at = move.at.isoformat()
+    outcome = Outcome(move.reason, move.by, model_version=move.version, evidence={LIVE_SINCE: at})
+    return workspace.journal.once(f"move/{at}", move.event, lambda: outcome)
+
+
+def _found(workspace: Workspace, live: str | None) -> "Outcome":
+    from tasks.registry.journal import LIVE_SINCE, Outcome
+    from tasks.registry.version import moment_after
+
+    moves = workspace.journal.moves()
+    at = moment_after(moves[-1].effective_at if moves else None)
+    where = f"stands on version {live}" if live else "is gone"
+    return Outcome(
+        f"The alias champion {where}; it was moved outside Dayspring, at an unknown time before this.",
+        FOUND,
+        model_version=live,
+        evidence={LIVE_SINCE: at.isoformat()},
+    )
