@@ -7,11 +7,12 @@ from typing import Any
 from prefect import flow
 
 from flows.daily import daily
+from flows.failures import TELLING
 from tasks.plan import plan_days
 from tasks.workspace import open_workspace
 
 
-@flow(name="backfill", flow_run_name="{pipeline}-{first}-{last}", persist_result=False)
+@flow(name="backfill", flow_run_name="{pipeline}-{first}-{last}", persist_result=False, **TELLING)
 def backfill(
     pipeline: str, first: date, last: date, config_file: Path, force: bool = False
 ) -> list[dict[str, Any]]:

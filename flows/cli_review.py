@@ -35,10 +35,13 @@ def approve(
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Promote VERSION, which waits, if the champion is still the one it was compared with."""
-    from tasks.review import approve, version_number
+    from tasks.review import approve, follow_up, version_number
 
     number = version_number(version)
-    _decide(config, pipeline, actor, reason, as_json, lambda w, r: approve(w, number, r))
+    workspace = _decide(
+        config, pipeline, actor, reason, as_json, lambda w, r: approve(w, number, r)
+    )
+    follow_up(workspace)
 
 
 @app.command()
@@ -72,13 +75,13 @@ def rollback(
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Put an earlier champion back in service, at once."""
-    from tasks.review import describe_rollback, roll_back, version_number
+    from tasks.review import follow_up, roll_back, version_number
 
     target = version_number(to) if to not in (None, "zero-shot") else to
     workspace = _decide(
         config, pipeline, actor, reason, as_json, lambda w, r: roll_back(w, target, r)
     )
-    describe_rollback(workspace)
+    follow_up(workspace)
 
 
 def _decide(

@@ -6,12 +6,14 @@ from typing import Any
 
 from prefect import flow
 
+from flows.failures import TELLING
 from flows.finetune import finetune
 from tasks.close_day import close_day
 from tasks.decide_retrain import decide_retrain
 from tasks.detect_drift import detect_drift
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
+from tasks.live import reconcile
 from tasks.plan import completed_record
 from tasks.promote import promote
 from tasks.publish import publish
@@ -20,7 +22,7 @@ from tasks.validate import validate
 from tasks.workspace import Workspace, open_workspace
 
 
-@flow(name="daily", flow_run_name="{pipeline}-{day}", persist_result=False)
+@flow(name="daily", flow_run_name="{pipeline}-{day}", persist_result=False, **TELLING)
 def daily(pipeline: str, day: date, config_file: Path, force: bool = False) -> dict[str, Any]:
     """Adapt `pipeline` to `day`; the challenger goes live only if it beats the champion.
 
@@ -29,6 +31,7 @@ def daily(pipeline: str, day: date, config_file: Path, force: bool = False) -> d
     """
     workspace = open_workspace(config_file, pipeline)
     with workspace.alone():
+        reconcile(workspace)
         if not force and (record := completed_record(workspace, day)):
             return record
         return _adapt(workspace, day, config_file, force)

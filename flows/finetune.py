@@ -4,13 +4,14 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows.failures import TELLING
 from tasks.references import Challenger, Published, Trigger
 from tasks.register import register, registered
 from tasks.train import train
 from tasks.workspace import open_workspace
 
 
-@flow(name="finetune", flow_run_name="{pipeline}-{published.day}", persist_result=True)
+@flow(name="finetune", flow_run_name="{pipeline}-{published.day}", persist_result=True, **TELLING)
 def finetune(
     pipeline: str, config_file: Path, published: Published, trigger: Trigger
 ) -> Challenger:

@@ -1,13 +1,13 @@
 """What the commands do, as plain functions that hand back records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flows.terminal import progress
-from tasks.config import Pipeline, zone
+from tasks.config import Notice, Pipeline, zone
 from tasks.config_file import load_config
 from tasks.environment import keep_state_under
 from tasks.errors import ConfigError
@@ -86,24 +86,31 @@ def find_report(config_file: Path, pipeline: str, day: date | None) -> tuple[str
 def check(config_file: Path) -> list[str]:
     """Validate the file, and what only the libraries can judge; a line for each pipeline."""
     config = load_config(config_file)
-    _refuse_faults(config.pipelines)
+    _refuse_faults(config.pipelines, config.notify)
     return [
         f"{name}: valid; {pipeline.source.format} from {pipeline.source.interactions}"
         for name, pipeline in config.pipelines.items()
     ]
 
 
-def _refuse_faults(pipelines: Mapping[str, Pipeline]) -> None:
-    """What pydantic cannot see: expectations by class name, drift thresholds by column.
+def _refuse_faults(pipelines: Mapping[str, Pipeline], notices: Sequence[Notice] = ()) -> None:
+    """What pydantic cannot see: expectations by class name, drift thresholds by column, addresses.
 
     Raises:
         ConfigError: all faults of all the pipelines, before a day is touched.
     """
     from tasks.drift.compare import check_thresholds
+    from tasks.notices.send import check_address
     from tasks.quality.expectations import check_expectations
     from tasks.validate import custom_expectations
 
     faults: list[str] = []
+    for place, notice in enumerate(notices):
+        try:
+            if notice.to:
+                check_address(notice.to)
+        except ConfigError as error:
+            faults.append(f"notify.{place}.to: {error}")
     for name, pipeline in pipelines.items():
         looks = (
             partial(check_expectations, custom_expectations(pipeline)),

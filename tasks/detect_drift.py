@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from tasks.config import zone
 from tasks.context import CLICK_DAYS
-from tasks.memory import remembered
+from tasks.memory import recorded, remembered
+from tasks.notify import tell_drift
 from tasks.references import ChampionRecord, DriftFound, Published
 from tasks.stage import logger, stage
 from tasks.workspace import Workspace
@@ -38,6 +39,7 @@ def detect_drift(
         lambda: _detect(workspace, published, champion),
         reason=_words,
     )
+    tell_drift(workspace, recorded(workspace, published, "profiled"))
     logger.info("%s  drift      %s", published.day, _words(found))
     return found
 

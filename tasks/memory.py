@@ -1,11 +1,14 @@
 """Exactly-once steps of a day: what the journal remembers is not computed again."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tasks.references import Published, Reference
 from tasks.stage import Clock
 from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tasks.registry.journal import Entry
 
 Result = TypeVar("Result", bound=Reference)
 
@@ -48,3 +51,10 @@ def remembered(
         )
         entry = workspace.journal.once(key, event(result) if event else step, lambda: outcome)
     return kind.model_validate(entry.evidence)
+
+
+def recorded(workspace: Workspace, published: Published, step: str) -> "Entry":
+    """The entry of a step that is done."""
+    entry = workspace.journal.find(published.key(step))
+    assert entry is not None, f"{step} is remembered before it is asked for"
+    return entry

@@ -1,6 +1,7 @@
 """Stage: the alias moves, or stays and the reason is recorded."""
 
-from tasks.memory import remembered
+from tasks.memory import recorded, remembered
+from tasks.notify import tell_verdict
 from tasks.references import Challenger, ContestHeld, Published, Verdict
 from tasks.stage import logger, stage
 from tasks.workspace import Workspace
@@ -21,6 +22,7 @@ def promote(
         event=_event,
         model_version=lambda _: challenger.version,
     )
+    tell_verdict(workspace, recorded(workspace, published, "verdict"))
     logger.info("%s  promote    %s: %s", published.day, verdict.decision, verdict.reason)
     return verdict
 

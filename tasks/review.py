@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.errors import ConfigError, RegistryError
 from tasks.live import reconcile
 from tasks.models import name_of
+from tasks.notify import tell_move
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def reject(workspace: Workspace, version: str, review: "Review") -> Decided:
 def roll_back(workspace: Workspace, to: str | None, review: "Review") -> Decided:
     """Put an earlier champion back in service; the alias has moved when this returns.
 
-    The page of each version in MLflow is written by `describe_rollback`, which takes longer.
+    `follow_up` does the rest, which takes longer.
 
     Args:
         to: number of a version that was live before, `zero-shot`, or None for the one before.
@@ -141,10 +142,13 @@ def roll_back(workspace: Workspace, to: str | None, review: "Review") -> Decided
     )
 
 
-def describe_rollback(workspace: Workspace) -> None:
-    """Write the pages of the versions that the last rollback concerns."""
-    concerned = [entry.model_version for entry in workspace.journal.moves()[-2:]]
-    workspace.registry.describe_again(*{version for version in concerned if version})
+def follow_up(workspace: Workspace) -> None:
+    """What a move of the alias need not wait for: both versions' pages in MLflow, and the notices."""
+    moves = workspace.journal.moves()
+    concerned = {entry.model_version for entry in moves[-2:] if entry.model_version}
+    workspace.registry.describe_again(*sorted(concerned, key=int))
+    if moves:
+        tell_move(workspace, moves[-1])
 
 
 def _target(workspace: Workspace, ascent: list[str], to: str | None) -> str | None:

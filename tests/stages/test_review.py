@@ -16,7 +16,7 @@ from tasks.errors import ConfigError, RegistryError
 from tasks.live import reconcile
 from tasks.registry import version as versions_noun
 from tasks.registry.store import open_client
-from tasks.review import approve, describe_rollback, reject, review_of, roll_back
+from tasks.review import approve, follow_up, reject, review_of, roll_back
 from tasks.workspace import Workspace, open_workspace
 
 ANA = "ana"
@@ -58,7 +58,7 @@ def champion(workspace: Workspace) -> str | None:
 
 def test_a_rollback_restores_the_champion_before_and_says_who_and_why(workspace):
     decided = roll_back(workspace, None, review_of(ANA, "clicks fell"))
-    describe_rollback(workspace)
+    follow_up(workspace)
 
     assert (decided.version, decided.changed) == ("1", True)
     assert champion(workspace) == "1"
