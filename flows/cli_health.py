@@ -48,3 +48,26 @@ def _live_words(answer: dict[str, str | None]) -> str:
     live = f"v{version}" if version else "zero-shot"
     when = f", {answer['event']} {since} by {answer['actor']}" if since else ""
     return f"{answer['pipeline']}: at {answer['at']} {live} was live{when}: {answer['reason']}"
+
+
+@app.command()
+def prune(
+    pipeline: AnyPipeline = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, and what stays; remove nothing.")
+    ] = False,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Remove old model versions and table states that no live, waiting or earlier champion needs."""
+    from flows.upkeep import prune_all
+    from tasks.prune import words
+
+    done = prune_all(config.resolve(), pipeline, dry_run=dry_run)
+    if as_json:
+        print_json({"pipelines": done})
+        return
+    for one in done:
+        typer.echo(f"{one['pipeline']}: {words(one)}")
+        for version, why in one["kept_versions"].items() if dry_run else ():
+            typer.echo(f"  v{version} stays: {why}")

@@ -16,6 +16,7 @@ from tasks.ingest import ingest
 from tasks.live import reconcile
 from tasks.plan import completed_record
 from tasks.promote import promote
+from tasks.prune import prune_weekly
 from tasks.publish import publish
 from tasks.score_champion import score_champion
 from tasks.validate import validate
@@ -34,7 +35,9 @@ def daily(pipeline: str, day: date, config_file: Path, force: bool = False) -> d
         reconcile(workspace)
         if not force and (record := completed_record(workspace, day)):
             return record
-        return _adapt(workspace, day, config_file, force)
+        record = _adapt(workspace, day, config_file, force)
+        prune_weekly(workspace)
+        return record
 
 
 def _adapt(workspace: Workspace, day: date, config_file: Path, force: bool) -> dict[str, Any]:

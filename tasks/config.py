@@ -227,6 +227,17 @@ class Compute(Section):
     """How long a day waits for the pool, its queue included, before it fails."""
 
 
+class Retention(Section):
+    """What `dayspring prune` may remove; the live model and what a rollback needs always stay."""
+
+    versions: int = Field(30, ge=1)
+    """Newest model versions that are kept, whatever became of them."""
+    rollback_days: int = Field(90, ge=1)
+    """Every model that was live within so many days is kept."""
+    delta_days: int = Field(30, ge=1)
+    """Every state of the tables within so many days stays readable; a kept model's as long as it."""
+
+
 PipelineName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
 
@@ -241,6 +252,7 @@ class Pipeline(Section):
     finetune: Finetune
     promote: Promote
     compute: Compute = Compute()
+    retention: Retention = Retention()
 
     @model_validator(mode="after")
     def _day_is_not_overspent(self) -> "Pipeline":

@@ -26,10 +26,17 @@ def incumbent_before(workspace: Workspace, moment: datetime) -> str | None:
         return None
     if learned_before(live, moment):
         return live.version
+    pruned = pruned_versions(workspace)
     for version in reversed(workspace.journal.ascent()):
-        if learned_before(workspace.registry.version(version), moment):
+        if version not in pruned and learned_before(workspace.registry.version(version), moment):
             return version
     return None
+
+
+def pruned_versions(workspace: Workspace) -> set[str]:
+    """The versions that retention has taken away; the journal still tells of them."""
+    entries = workspace.journal.entries(event="pruned")
+    return {version for entry in entries for version in entry.evidence["versions"]}
 
 
 def overtaken_by(workspace: Workspace, day: date) -> str | None:

@@ -29,6 +29,7 @@ from tasks.registry.registration import (
     quoted,
     resume_run,
 )
+from tasks.registry.removal import Leftover, leftovers_of, remove_run, versions_of
 from tasks.registry.store import explained, open_client, sqlite_path
 from tasks.registry.version import (
     APPROVED,
@@ -353,6 +354,59 @@ class Registry:
         """
         with self._changing(f"Judging version {challenger} of {self.name}"):
             self._judge(self.version(challenger), {VERDICT: verdict, REASON: reason}, evidence)
+
+    def versions(self) -> list[ModelVersion]:
+        """Every version that Dayspring registered, oldest first."""
+        if not self._exists():
+            return []
+        with self._reading(f"Listing the versions of {self.name}"):
+            return versions_of(self._client, self.name)
+
+    def aliases(self) -> dict[str, str]:
+        """Every alias, a person's own among them, and the version that it stands on."""
+        if not self._exists():
+            return {}
+        client = self._client
+        from mlflow.exceptions import MlflowException
+
+        with self._reading(f"Reading the aliases of {self.name}"):
+            try:
+                aliases = client.get_registered_model(self.name).aliases
+            except MlflowException as error:
+                if error.error_code in ABSENT:
+                    return {}
+                raise
+            return {alias: str(version) for alias, version in aliases.items()}
+
+    def remove(self, version: str) -> bool:
+        """Delete a version with its run and files; False where an alias stands on it meanwhile."""
+        with self._changing(f"Removing version {version} of {self.name}"):
+            if version in self.aliases().values():
+                return False
+            run_id = self.version(version).run_id
+            self._client.delete_model_version(self.name, version)
+            remove_run(self._client, run_id, self.tracking_uri)
+            return True
+
+    def leftovers(self) -> list[Leftover]:
+        """Runs that never became a version, oldest first; one may still be in the making."""
+        if not self._exists():
+            return []
+        with self._reading(f"Looking for half-made versions of {self.name}"):
+            return leftovers_of(self._client, self.name)
+
+    def remove_leftover(self, run_id: str) -> bool:
+        """Delete a run that never became a version; False where it has become one meanwhile."""
+        with self._changing(f"Removing the run {run_id} of {self.name}"):
+            if run_id not in {left.run_id for left in leftovers_of(self._client, self.name)}:
+                return False
+            remove_run(self._client, run_id, self.tracking_uri)
+            return True
+
+    def _exists(self) -> bool:
+        """Whether there is a registry to ask: a question creates no database."""
+        database = sqlite_path(self.tracking_uri)
+        return database is None or database.exists()
 
     @cached_property
     def _client(self) -> "MlflowClient":
