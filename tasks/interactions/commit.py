@@ -11,12 +11,13 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.interactions.lake import local_folder
 from tasks.interactions.staged import StagedFile
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from deltalake import DeltaTable
 
 _CHUNK_BYTES = 8 << 20
@@ -53,14 +54,24 @@ def send_files(uri: str, root: Path, files: Sequence[StagedFile]) -> None:
             shutil.copyfileobj(here, there, _CHUNK_BYTES)
 
 
-def live_files(table: "DeltaTable", column: str | None = None, value: object = None) -> list[dict]:
-    """The table's present files as Delta's add actions, all or of one partition value."""
+def live_actions(table: "DeltaTable") -> "pa.Table":
+    """The table's present files as Delta's add actions, a row each; partition values are typed."""
     import pyarrow as pa
 
-    actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
-    if column is None:
-        return actions
-    return [action for action in actions if action[f"partition.{column}"] == value]
+    return pa.table(table.get_add_actions(flatten=True))
+
+
+def live_files(
+    table: "DeltaTable", column: str | None = None, value: object = None
+) -> list[dict[str, Any]]:
+    """The add actions of all present files, or of those of one partition value."""
+    import pyarrow.compute as pc
+
+    actions = live_actions(table)
+    if column is not None:
+        # A year's table has a thousand files: only those asked for become Python objects.
+        actions = actions.filter(pc.equal(actions[f"partition.{column}"], value))
+    return actions.to_pylist()
 
 
 def commit(

@@ -6,9 +6,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tasks.interactions.commit import live_files
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.interactions.commit import live_actions
 from tasks.interactions.lake import Lake, rows_of
 from tasks.interactions.source import digest_of
 
@@ -23,33 +26,38 @@ class Neighbours:
 
     table: "DeltaTable | None"
     day: date
-    rows: dict[tuple[date, str], int]
-    """Event day and path to the number of rows."""
+    files: pa.Table | None
+    """Their add actions; None where the table does not exist."""
 
     @classmethod
     def of(cls, lake: Lake, day: date) -> "Neighbours":
         """Those in the newest snapshot."""
         table = lake.open("interactions")
-        files = [] if table is None else live_files(table)
-        rows = {
-            (file["partition.event_date"], file["path"]): file["num_records"]
-            for file in files
-            if file["partition.source_day"] != day
-        }
-        return cls(table, day, rows)
+        if table is None:
+            return cls(None, day, None)
+        files = live_actions(table)
+        return cls(table, day, files.filter(pc.not_equal(files["partition.source_day"], day)))
 
     def digest(self, event_days: Collection[date]) -> str:
         """Of the files of these event days: while it stays, so does what `drop_known` finds."""
-        return digest_of(sorted(path for day, path in self.rows if day in event_days))
+        paths = [path for day in event_days for path in self._of_day("path", day)]
+        return digest_of(sorted(paths))
 
     def drop_known(
         self, connection: "duckdb.DuckDBPyConnection", event_days: Collection[date], good: str
     ) -> None:
         """Add to `doubled` the rows of `events` that other source days have published."""
         for event_day in event_days:
-            known = sum(rows for (day, _), rows in self.rows.items() if day == event_day)
+            known = sum(self._of_day("num_records", event_day))
             if known:
                 self._drop_known_of(connection, event_day, known, good)
+
+    def _of_day(self, fact: str, event_day: date) -> list[Any]:
+        """One fact of each file of `event_day`; of all the table's files only these are looked at."""
+        if self.files is None:
+            return []
+        of_day = pc.equal(self.files["partition.event_date"], event_day)
+        return self.files[fact].filter(of_day).to_pylist()
 
     def _drop_known_of(
         self, connection: "duckdb.DuckDBPyConnection", event_day: date, known: int, good: str
@@ -58,7 +66,8 @@ class Neighbours:
 
         assert self.table is not None
         others = (ds.field("event_date") == event_day) & (ds.field("source_day") != self.day)
-        connection.register("known", rows_of(self.table).filter(others))
+        of_day = f"event_date = '{event_day}'"
+        connection.register("known", rows_of(self.table, of_day).filter(others))
         ours = f"FROM events WHERE {good} AND event_date = DATE '{event_day}'"
         ((mine,),) = connection.execute(f"SELECT count(*) {ours}").fetchall()
         # The smaller side is held in memory: a few late rows, theirs or ours.
