@@ -28,11 +28,11 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tasks.environment import prepare_environment
 
+ROOT = Path(__file__).parents[1]
 FIRST_DAY = date(2025, 11, 3)
 RECIPE = {"shots": 1024, "head_epochs": 8, "adapter_epochs": 0}
 RECIPE_WORDS = ", ".join(f"{name} {value}" for name, value in RECIPE.items())
@@ -154,17 +154,14 @@ def run(folder: Path, days: int) -> None:
 
 def measured(folder: Path) -> list[dict[str, Any]]:
     """The days so far, with what the journal says of each: its stages, and whether it retrained."""
-    from tasks.records import closed_records
+    from tasks.records import newest_closed
     from tasks.workspace import open_workspace
 
-    records = {
-        record["day"]: record
-        for record in closed_records(open_workspace(write_config(folder), "portal"))
-    }
+    closed = newest_closed(open_workspace(write_config(folder), "portal"))
     lines = (folder / "days.jsonl").read_text().splitlines()
     found = []
     for line in map(json.loads, lines):
-        record = records[line["day"]]
+        record = closed[date.fromisoformat(line["day"])].evidence["record"]
         number = (date.fromisoformat(line["day"]) - FIRST_DAY).days + 1
         kind = "retrained" if record["finetune"] else "not retrained"
         found.append({**line, "number": number, "kind": kind, "stages": record["seconds"]})
@@ -210,21 +207,20 @@ def medians(days: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main_table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    lines = [
+    heading = [
         "| day | kind (days) | seconds | CPU s | server's CPU s | MB read | RSS MiB | peak MiB "
         "| server MiB | lake files | lake MB | journal MB | MLflow MB | Prefect MB |",
         "|---:|---|" + "---:|" * 12,
     ]
-    for row in rows:
-        if row["days"]:
-            lines.append(
-                f"| {row['number']} | {row['kind']} ({row['days']}) | {row['seconds']:.2f} "
-                f"| {row['cpu']:.2f} | {row['server_cpu']:.2f} | {row['read_mb']:.1f} "
-                f"| {row['rss_mib']:.0f} | {row['peak_mib']:.0f} | {row['server_mib']:.0f} "
-                f"| {row['lake_files']:,.0f} | {row['lake_mb']:.1f} | {row['journal_mb']:.1f} "
-                f"| {row['mlflow_mb']:.1f} | {row['prefect_mb']:.1f} |"
-            )
-    return lines
+    return heading + [
+        f"| {row['number']} | {row['kind']} ({row['days']}) | {row['seconds']:.2f} "
+        f"| {row['cpu']:.2f} | {row['server_cpu']:.2f} | {row['read_mb']:.1f} "
+        f"| {row['rss_mib']:.0f} | {row['peak_mib']:.0f} | {row['server_mib']:.0f} "
+        f"| {row['lake_files']:,.0f} | {row['lake_mb']:.1f} | {row['journal_mb']:.1f} "
+        f"| {row['mlflow_mb']:.1f} | {row['prefect_mb']:.1f} |"
+        for row in rows
+        if row["days"]
+    ]
 
 
 def stage_table(rows: Sequence[dict[str, Any]], kind: str) -> list[str]:

@@ -12,7 +12,7 @@ from tasks.config_file import load_config
 from tasks.environment import keep_state_under
 from tasks.errors import ConfigError
 from tasks.plan import DayPlan, plan_days
-from tasks.records import closed_records, report_path
+from tasks.records import closed_records, newest_closed, report_path
 from tasks.workspace import Workspace, open_workspace
 
 
@@ -68,19 +68,19 @@ def find_report(config_file: Path, pipeline: str, day: date | None) -> tuple[str
     from tasks.report.markdown import render_markdown
 
     workspace = prepared(config_file, pipeline)
-    records = {record["day"]: record for record in closed_records(workspace)}
-    if not records:
+    days = list(newest_closed(workspace))
+    if not days:
         raise ConfigError(
             f"{pipeline} has no complete day yet; start with dayspring run {pipeline}."
         )
-    wanted = str(day) if day else max(records)
-    if wanted not in records:
+    wanted = day or days[-1]
+    if wanted not in days:
         raise ConfigError(
-            f"{pipeline} has no complete day {wanted}; there are {min(records)} to {max(records)}. "
+            f"{pipeline} has no complete day {wanted}; there are {days[0]} to {days[-1]}. "
             f"Run it: dayspring run {pipeline} --day {wanted}."
         )
-    page = report_path(workspace, date.fromisoformat(wanted))
-    return render_markdown(records[wanted]), page
+    (record,) = closed_records(workspace, [wanted])
+    return render_markdown(record), report_path(workspace, wanted)
 
 
 def check(config_file: Path) -> list[str]:

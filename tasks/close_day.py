@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 from tasks.memory import remembered
-from tasks.records import closed_records, report_path
+from tasks.records import closed_records, month_of, newest_closed, report_path
 from tasks.references import (
     Challenger,
     ChampionRecord,
@@ -168,15 +168,16 @@ def _write_reports(
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     from tasks.report.markdown import render_markdown, table_rows
-    from tasks.report.page import render_day, render_index
+    from tasks.report.page import render_day
     from tasks.report.plots import plot_contest
 
-    earlier = [r for r in closed_records(workspace) if r["day"] < record["day"]]
+    day = date.fromisoformat(record["day"])
+    records = _neighbouring_records(workspace, record)
+    earlier = [r for d, r in records.items() if d < day]
     page = render_day(record, earlier)
     workspace.reports.mkdir(parents=True, exist_ok=True)
-    report_path(workspace, date.fromisoformat(record["day"])).write_text(page, encoding="utf-8")
-    index = render_index([*earlier, record])
-    (workspace.reports / "index.html").write_text(index, encoding="utf-8")
+    report_path(workspace, day).write_text(page, encoding="utf-8")
+    _write_lists(workspace, day, records)
 
     version = challenger.version if challenger else champion.version
     if version is not None:
@@ -187,3 +188,31 @@ def _write_reports(
     key = f"{workspace.name}-{record['day']}".replace("_", "-")
     create_markdown_artifact(render_markdown(record), key=key, description="The day in words")
     create_table_artifact(table_rows(record), key=f"{key}-table", description="The day in figures")
+
+
+def _neighbouring_records(
+    workspace: Workspace, record: dict[str, Any]
+) -> dict[date, dict[str, Any]]:
+    """The day's record, and those that its page and the lists of days show; oldest first."""
+    from tasks.report.page import MAX_DAYS
+
+    day = date.fromisoformat(record["day"])
+    complete = [each for each in newest_closed(workspace) if each != day]
+    before = [each for each in complete if each < day][-MAX_DAYS:]
+    same_month = [each for each in complete if month_of(each) == month_of(day)]
+    shown = {*before, *same_month, *complete[-MAX_DAYS:]}
+    found = closed_records(workspace, shown)
+    records = {date.fromisoformat(each["day"]): each for each in [*found, record]}
+    return dict(sorted(records.items()))
+
+
+def _write_lists(workspace: Workspace, day: date, records: dict[date, dict[str, Any]]) -> None:
+    """The list of the latest days, and that of the day's month: what is older stays as it is."""
+    from tasks.report.page import MAX_DAYS, render_index
+
+    months = sorted({month_of(each) for each in [*newest_closed(workspace), day]})
+    latest = list(records.values())[-MAX_DAYS:]
+    of_month = [r for d, r in records.items() if month_of(d) == month_of(day)]
+    for name, shown in (("index", latest), (month_of(day), of_month)):
+        page = render_index(shown, months=months)
+        (workspace.reports / f"{name}.html").write_text(page, encoding="utf-8")

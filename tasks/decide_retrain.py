@@ -1,6 +1,6 @@
 """Stage: is a fine-tuning run worth it today?"""
 
-from datetime import date
+from datetime import date, timedelta
 
 from tasks import config
 from tasks.config import zone
@@ -97,13 +97,14 @@ def _report(drift: DriftFound) -> DriftReport | None:
 
 
 def _scores(workspace: Workspace, published: Published) -> list[trigger.DayScore]:
-    """The prequential record of the complete days before this one."""
+    """The prequential record of the complete days before this one that a rule looks at."""
+    windows = [r.window_days for r in workspace.config.retrain.any if r.rule == "performance"]
+    days = [published.day - timedelta(days=n + 1) for n in range(max(windows, default=0))]
     return [
         trigger.DayScore(
             date.fromisoformat(record["day"]), record["champion_auc"], record["zero_shot_auc"]
         )
-        for record in closed_records(workspace)
-        if record["day"] < str(published.day)
+        for record in closed_records(workspace, days)
     ]
 
 

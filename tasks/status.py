@@ -6,14 +6,12 @@ Nothing here imports MLflow, Prefect's engine or torch.
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from statistics import linear_regression
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.config import zone
 from tasks.models import name_of
+from tasks.records import newest_closed
 from tasks.workspace import Workspace
-
-if TYPE_CHECKING:
-    from tasks.registry.journal import Entry
 
 SHOWN_DAYS = 7
 """Days that status shows."""
@@ -63,12 +61,6 @@ def live_at(workspace: Workspace, moment: datetime) -> dict[str, Any]:
         "reason": move.reason if move else "nothing had been promoted yet",
         "actor": move.actor if move else None,
     }
-
-
-def newest_closed(workspace: Workspace) -> "dict[date, Entry]":
-    """The newest `closed` entry of each complete day, oldest day first."""
-    newest = {entry.day: entry for entry in workspace.journal.entries(event="closed")}
-    return {day: newest[day] for day in sorted(day for day in newest if day)}
 
 
 def unfinished_days(workspace: Workspace) -> list[date]:

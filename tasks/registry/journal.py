@@ -44,6 +44,9 @@ _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 FILES_BEFORE_COMPACTION = 16
 """One commit leaves one small file, and a read costs 1 ms a file; a day has eight commits."""
 
+COMPACTED_BYTES = 2**20
+"""About four months; a merged file of this size is left alone, so that merging stays cheap."""
+
 
 KEPT_FOR_READERS_HOURS = 168
 """Merged files and old log entries stay this long, for readers that still hold an old version."""
@@ -232,8 +235,10 @@ class Journal:
     def _compact(self, table: DeltaTable) -> None:
         """Merge the small files once there are many; keys stay taken, by the log's transactions."""
         try:
-            if len(table.file_uris()) >= FILES_BEFORE_COMPACTION:
-                table.optimize.compact()
+            sizes = pa.table(table.get_add_actions())["size_bytes"].to_pylist()
+            small = [size for size in sizes if size < COMPACTED_BYTES / 2]
+            if len(small) >= FILES_BEFORE_COMPACTION:
+                table.optimize.compact(target_size=COMPACTED_BYTES)
                 table.vacuum(retention_hours=KEPT_FOR_READERS_HOURS, dry_run=False)
         except CommitFailedError:
             return  # another writer compacted at the same moment

@@ -28,7 +28,7 @@ from tasks.report.words import Record, as_number
 
 FOLDER = Path(__file__).parent
 MAX_DAYS = 60
-"""Days in the chart of AUC: more would be a smear at this width."""
+"""Days in the chart of AUC, and in the list of the latest: more would be a smear at this width."""
 
 
 def render_day(record: Record, history: Sequence[Record]) -> str:
@@ -65,20 +65,26 @@ def render_day(record: Record, history: Sequence[Record]) -> str:
     )
 
 
-def render_index(records: Sequence[Record]) -> str:
-    """The list of one pipeline's days, newest first, each linking to `<day>.html` beside it."""
+def render_index(records: Sequence[Record], months: Sequence[str] = ()) -> str:
+    """A list of a pipeline's days, newest first, each linking to `<day>.html` beside it.
+
+    Args:
+        records: the days to list: the latest ones, or those of a month.
+        months: such as 2026-03, oldest first: each has a list of its own, `<month>.html`.
+    """
     days = _days(records)
     return _render(
         "page_index.html.j2",
         pipeline=days[-1].get("pipeline") if days else "Dayspring",
         days=days,
+        months=months,
         auc_chart=_auc_chart(days),
-        so_far=_so_far(days),
+        these_days=_these_days(days),
     )
 
 
-def _so_far(days: Sequence[Record]) -> list[tuple[str, str]]:
-    """Figures over all days, each with its name."""
+def _these_days(days: Sequence[Record]) -> list[tuple[str, str]]:
+    """Figures over the days listed, each with its name."""
     both = [
         (champion, zero_shot)
         for champion, zero_shot in (

@@ -99,11 +99,13 @@ def test_the_journal_tells_the_day_in_order_and_each_event_once(records, workspa
 
 def test_every_day_has_a_page_and_the_index_links_it(config, records, workspace):
     index = (workspace.reports / "index.html").read_text()
+    month = (workspace.reports / "2026-03.html").read_text()
     for record in records:
         markdown, page = find_report(config, "portal", DAYS[0].fromisoformat(record["day"]))
         assert record["day"] in markdown
         assert page.read_text().startswith("<!doctype html>") or "<html" in page.read_text()[:200]
         assert page.name in index
+        assert page.name in month
 
 
 def test_a_version_carries_what_a_reviewer_needs(records, workspace):

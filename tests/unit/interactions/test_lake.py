@@ -1,5 +1,6 @@
+import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ from ingest_bench import Bench, event
 
 from tasks.errors import LakeError
 from tasks.interactions.commit import send_files
-from tasks.interactions.lake import retrying
+from tasks.interactions.lake import Lake, retrying, rows_of
 from tasks.interactions.schema import INTERACTIONS, ITEM_HOURS, QUARANTINE
 
 FIRST, SECOND = date(2026, 11, 1), date(2026, 11, 2)
@@ -116,3 +117,27 @@ def test_files_are_sent_to_a_store_by_its_url(bench: Bench, tmp_path: Path) -> N
     send_files(store.as_uri(), staged.folder / "interactions", staged.interactions)
     (file,) = staged.interactions
     assert (store / file.path).read_bytes() == staged.paths()[0].read_bytes()
+
+
+def test_a_day_is_read_without_naming_the_files_of_other_days(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    for number in range(30):
+        day = FIRST + timedelta(days=number)
+        lake.replace_day("item_hours", day, hours(day, number), app_id=f"{day}", app_version=1)
+
+    table = lake.open("item_hours")
+    assert table is not None
+    assert len(rows_of(table).files) == 30
+    assert len(rows_of(table, f"event_date = '{SECOND}'").files) == 1
+    assert lake.read("item_hours", days=(SECOND, SECOND))["clicks"].to_pylist() == [1]
+
+
+def test_opening_a_table_replays_few_commits_however_many_there_are(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    for number in range(25):
+        rows = pa.table({"day": pa.array([FIRST]), "number": [number]})
+        lake.append_once("notes", rows, app_id=f"note/{number}")
+
+    log = tmp_path / "notes" / "_delta_log"
+    checkpoint = json.loads((log / "_last_checkpoint").read_text())["version"]
+    assert lake.table_version("notes") - checkpoint < 10

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -169,6 +170,28 @@ def test_compaction_keeps_every_entry_its_order_and_its_key(
     for journal in (*writers, Journal(str(tmp_path), "portal")):
         assert [entry.key for entry in journal.entries()] == [f"k{n}" for n in range(20)]
         assert journal.once("k0", "scored", refuse_to_run).key == "k0"
+
+
+def test_merging_writes_no_more_for_a_long_journal_than_for_a_short_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "FILES_BEFORE_COMPACTION", 4)
+    monkeypatch.setattr(journals, "COMPACTED_BYTES", 20_000)
+    journal = Journal(str(tmp_path), "portal")
+    known: set[str] = set()
+    written = []
+    for number in range(60):
+        journal.once(f"k{number}", "scored", outcome(os.urandom(1_000).hex()))
+        actions = pa.table(DeltaTable(journal.uri).get_add_actions())
+        files = dict(zip(*actions.select(["path", "size_bytes"]).to_pydict().values(), strict=True))
+        written.append(sum(size for path, size in files.items() if path not in known))
+        known = set(files)
+
+    assert sum(files.values()) > 80_000
+    assert max(written[30:]) < 30_000
+    assert len(known) < 12
+    fresh = Journal(str(tmp_path), "portal")
+    assert [entry.key for entry in fresh.entries()] == [f"k{n}" for n in range(60)]
 
 
 def test_an_entry_is_never_recorded_before_its_predecessor(

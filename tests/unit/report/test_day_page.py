@@ -202,6 +202,12 @@ def test_the_index_lists_the_newest_day_first():
     assert "+0.0120 (+0.0040 to +0.0200)" in page.text
 
 
+def test_the_index_links_a_list_for_each_month_the_newest_first():
+    page = Page(render_index([make_record()], months=["2026-02", "2026-03"]))
+    links = [pairs["href"] for tag, pairs in page.elements if tag == "a"]
+    assert links[:3] == ["./index.html", "./2026-03.html", "./2026-02.html"]
+
+
 def test_expectations_not_met_stand_above_those_that_are():
     text = Page(render_day(make_record(), [])).text
     assert text.index("column values to be between") < text.index("column values to not be null")
