@@ -257,6 +257,8 @@ def _worker(folder: Path, state: State, pool: str) -> Service:
                 {
                     **client_environment(state),
                     "PREFECT_HOME": str(home),
+                    # Prefect keeps runs in a folder of this one that its first user owns.
+                    "TMPDIR": str(home / "tmp"),
                     # Its log is a file here, which is where an operator looks for a run's lines.
                     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
                     "PREFECT_WORKER_QUERY_SECONDS": "2",
@@ -270,7 +272,7 @@ def _worker(folder: Path, state: State, pool: str) -> Service:
         name=f"worker-{pool}",
         needs=("prefect",),
         address=f"pool {pool}",
-        prepare=lambda: home.mkdir(parents=True, exist_ok=True),
+        prepare=lambda: (home / "tmp").mkdir(parents=True, exist_ok=True),
         command=command,
         ready=lambda process: _polls(state.ports["prefect"], pool, name, process),
     )
