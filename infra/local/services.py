@@ -24,7 +24,8 @@ from infra.local.state import State
 
 REGION = "us-east-1"
 BUCKET = "dayspring"
-POOLS = ("cpu", "gpu")
+POOLS = {"cpu": 4, "gpu": 1}
+"""Runs at once by pool: one fine-tuning run fills a card."""
 
 # What the operator set for other servers must not reach ours.
 _OURS = ("PREFECT_", "MLFLOW_", "AWS_", "PG")
@@ -225,6 +226,7 @@ def _mlflow(folder: Path, state: State) -> Service:
                         "postgresql+psycopg2", state, "mlflow"
                     ),
                     "MLFLOW_S3_ENDPOINT_URL": f"http://{HOST}:{state.ports['s3']}",
+                    "MLFLOW_EXPOSE_PROMETHEUS": str(home / "metrics"),
                     "MLFLOW_DISABLE_TELEMETRY": "true",
                     # Four more processes for evaluation jobs, which nobody here submits.
                     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -252,6 +254,7 @@ def _worker(folder: Path, state: State, pool: str) -> Service:
             arguments=[
                 str(_program("prefect")),
                 *("worker", "start", "--type", "process", "--pool", pool, "--name", name),
+                *("--limit", str(POOLS[pool])),
             ],
             environment=_environment(
                 {
