@@ -11,6 +11,7 @@ from flows.cli_options import DEFAULT_CONFIG, AsJson, ConfigFile, PipelineName, 
 from tasks.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tasks.cards import Card
     from tasks.registry.version import Review
     from tasks.review import Decided
     from tasks.workspace import Workspace
@@ -23,6 +24,35 @@ Actor = Annotated[
     str | None,
     typer.Option("--actor", envvar="DAYSPRING_ACTOR", help="Who decides; you, by default."),
 ]
+
+
+@app.command()
+def review(
+    pipeline: Annotated[str | None, typer.Argument(help="All pipelines by default.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also versions that no person was asked about.")
+    ] = False,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Show a card of each version that waits, or that a person decided about; newest first."""
+    from tasks.cards import cards
+    from tasks.config_file import load_config
+    from tasks.report.card import card_lines
+    from tasks.workspace import open_workspace
+
+    path = config.resolve()
+    names = [pipeline] if pipeline else list(load_config(path).pipelines)
+    found = [
+        card for name in names for card in cards(open_workspace(path, name), everything=everything)
+    ]
+    if as_json:
+        print_json({"versions": found})
+        return
+    for card in found:
+        typer.echo("\n".join([*card_lines(card), ""]))
+    waiting = [card for card in found if card["review"]["state"] == "waiting"]
+    typer.echo(f"{len(waiting)} waiting" + _how_to_decide(waiting))
 
 
 @app.command()
@@ -82,6 +112,13 @@ def rollback(
         config, pipeline, actor, reason, as_json, lambda w, r: roll_back(w, target, r)
     )
     follow_up(workspace)
+
+
+def _how_to_decide(waiting: "list[Card]") -> str:
+    if not waiting:
+        return ""
+    one = f"{waiting[0]['pipeline']} {waiting[0]['version']} --reason TEXT"
+    return f"; decide: dayspring approve {one}, or dayspring reject {one}"
 
 
 def _decide(

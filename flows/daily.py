@@ -8,6 +8,7 @@ from prefect import flow
 
 from flows.failures import TELLING
 from flows.finetune import finetune
+from flows.review import ask_for_review
 from tasks.close_day import close_day
 from tasks.decide_retrain import decide_retrain
 from tasks.detect_drift import detect_drift
@@ -55,6 +56,7 @@ def _adapt(workspace: Workspace, day: date, config_file: Path, force: bool) -> d
     challenger = finetune(workspace.name, config_file, published, trigger)
     contest = evaluate(workspace, published, challenger)
     verdict = promote(workspace, published, challenger, contest)
+    ask_for_review(workspace, config_file, verdict)
     return close_day(
         workspace,
         staged,

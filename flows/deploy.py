@@ -48,6 +48,10 @@ DEPLOYABLES = (
     Deployable("flows.daily.daily", scheduled=True),
     Deployable("flows.backfill.backfill"),
     Deployable("flows.finetune.finetune", pool=lambda pipeline: pipeline.compute.pool),
+    Deployable(
+        "flows.review.review",
+        pool=lambda pipeline: CPU_POOL if pipeline.promote.approval == "manual" else "",
+    ),
 )
 
 Action = Literal["create", "change", "remove", "keep"]

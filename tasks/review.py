@@ -85,6 +85,32 @@ def version_number(text: str) -> str:
     return text.removeprefix("v")
 
 
+def decide(workspace: Workspace, version: str, decision: str, review: "Review") -> Decided:
+    """Approve or reject, or tell what somebody else has decided meanwhile."""
+    if (decided := already_decided(workspace, version)) is not None:
+        return decided
+    return (approve if decision == "approve" else reject)(workspace, version, review)
+
+
+def already_decided(workspace: Workspace, version: str) -> Decided | None:
+    """A person's decision about `version`; None while it waits.
+
+    Raises:
+        RegistryError: there is no such version, or it neither waits nor was decided about.
+    """
+    from tasks.registry.version import REVIEW, REVIEW_BY, WAITING
+
+    tags = workspace.registry.version(version).tags
+    if tags.get(REVIEW) == WAITING:
+        return None
+    if REVIEW_BY not in tags:
+        raise RegistryError(
+            f"{name_of(version)} of {workspace.name} does not wait for a review: the gate said "
+            f"{tags.get('verdict')!r}. `dayspring review {workspace.name}` lists what waits."
+        )
+    return _decided(workspace, version, tags[REVIEW], None)
+
+
 def approve(workspace: Workspace, version: str, review: "Review") -> Decided:
     """Promote a version that waits, if the champion is still the one it was compared with.
 
@@ -181,12 +207,12 @@ def _standing(workspace: Workspace, live: str | None, review: "Review") -> Decid
     return Decided(workspace.name, "rolled back", live, live, by, reason, at, False)
 
 
-def _decided(workspace: Workspace, version: str, decision: str, review: "Review") -> Decided:
+def _decided(workspace: Workspace, version: str, decision: str, review: "Review | None") -> Decided:
     """What stands in the registry: of two people who decide the same, the first one's reason."""
     found = workspace.registry.version(version)
     by, reason, at = _review_tags(found)
     live = workspace.registry.standing()[0]
-    changed = at == review.at
+    changed = review is not None and at == review.at
     return Decided(workspace.name, decision, version, live, by, reason, at, changed)
 
 

@@ -66,6 +66,11 @@ def train(workspace: Workspace, published: Published) -> Trained:
             "epochs": [asdict(epoch) for epoch in tuned.epochs],
             "kept": tuned.kept,
             "validation_auc": tuned.validation_auc,
+            "recipe": settings.model_dump(mode="json"),
+            "base": {
+                "name": tuned.ranker.encoder.base.name,
+                "sha256": tuned.ranker.encoder.base.sha256,
+            },
         },
         seconds=clock.seconds,
     )

@@ -11,6 +11,8 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -27,6 +29,9 @@ BUSY_SECONDS = 30.0
 
 ANSWER_SECONDS = 20.0
 """How long a server may take for one request."""
+
+PAGE = 1000
+"""Versions that one request asks for."""
 
 ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 """MLflow's codes for a model, a version or an alias that is not there."""
@@ -45,8 +50,18 @@ VersionTags = Mapping[str, Mapping[str, str]]
 """Tags to set, by version."""
 
 
+@dataclass(frozen=True)
+class Listed:
+    """One version, as a list of all of them tells it."""
+
+    version: str
+    run_id: str
+    created_at: datetime
+    tags: Mapping[str, str]
+
+
 class Pointer(Protocol):
-    """What a move reads and writes."""
+    """What a move reads and writes, and what a list of versions reads."""
 
     def champion(self) -> str | None:
         """The version that is live; None for the zero-shot model."""
@@ -56,6 +71,9 @@ class Pointer(Protocol):
 
     def tags(self, version: str) -> dict[str, str] | None:
         """The version's tags; None where there is no such version."""
+
+    def versions(self) -> list[Listed]:
+        """All versions, oldest first, in one batch."""
 
     def move(self, move: Move, tags: VersionTags) -> None:
         """Set the tags, remember the move, then let the alias stand on `move.version`."""
@@ -144,6 +162,17 @@ class _Sqlite:
             )
         )
 
+    def versions(self) -> list[Listed]:
+        tags: dict[int, dict[str, str]] = {}
+        query = "SELECT version, key, value FROM model_version_tags WHERE {model}"
+        for version, key, value in self._all(query):
+            tags.setdefault(version, {})[key] = value
+        found = self._all(
+            "SELECT version, run_id, creation_time FROM model_versions WHERE {model} "
+            "AND current_stage != 'Deleted_Internal' ORDER BY version"
+        )
+        return [_listed(str(v), run, made, tags.get(v, {})) for v, run, made in found]
+
     def move(self, move: Move, tags: VersionTags) -> None:
         model = (self._workspace, self._name)
         self._database.execute("BEGIN IMMEDIATE")  # closing without COMMIT takes it all back
@@ -167,12 +196,12 @@ class _Sqlite:
             )
         self._database.execute("COMMIT")
 
-    def _all(self, query: str, value: object) -> list[Any]:
+    def _all(self, query: str, *values: object) -> list[Any]:
         where = query.format(model="workspace = ? AND name = ?")
-        return self._database.execute(where, (self._workspace, self._name, value)).fetchall()
+        return self._database.execute(where, (self._workspace, self._name, *values)).fetchall()
 
-    def _one(self, query: str, value: object) -> Any:
-        return next(iter(self._all(query, value)), None)
+    def _one(self, query: str, *values: object) -> Any:
+        return next(iter(self._all(query, *values)), None)
 
 
 class _Server:
@@ -191,14 +220,33 @@ class _Server:
         return next((str(a["version"]) for a in aliases if a["alias"] == CHAMPION), None)
 
     def last_move(self) -> Move | None:
-        tags = {tag["key"]: tag.get("value", "") for tag in self._model.get("tags", [])}
+        tags = _pairs(self._model.get("tags", []))
         return Move.from_json(tags[LAST_MOVE]) if LAST_MOVE in tags else None
 
     def tags(self, version: str) -> dict[str, str] | None:
         found = self._find("model-versions/get", name=self._name, version=version)
         if found is None:
             return None
-        return {tag["key"]: tag.get("value", "") for tag in found["model_version"].get("tags", [])}
+        return _pairs(found["model_version"].get("tags", []))
+
+    def versions(self) -> list[Listed]:
+        found: list[Listed] = []
+        page: dict[str, str] = {}
+        while True:
+            fields = {"filter": f"name = '{self._name}'", "max_results": str(PAGE)} | page
+            answer = self._ask("GET", f"model-versions/search?{urlencode(fields)}", None)
+            found += [
+                _listed(
+                    str(each["version"]),
+                    each.get("run_id", ""),
+                    int(each["creation_timestamp"]),
+                    _pairs(each.get("tags", [])),
+                )
+                for each in answer.get("model_versions", [])
+            ]
+            if not answer.get("next_page_token"):
+                return sorted(found, key=lambda each: int(each.version))
+            page = {"page_token": answer["next_page_token"]}
 
     def move(self, move: Move, tags: VersionTags) -> None:
         model = {"name": self._name}
@@ -232,6 +280,14 @@ class _Server:
         )
         with urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
             return json.load(answer)
+
+
+def _pairs(tags: list[dict[str, str]]) -> dict[str, str]:
+    return {tag["key"]: tag.get("value", "") for tag in tags}
+
+
+def _listed(version: str, run_id: str | None, made: int, tags: Mapping[str, str]) -> Listed:
+    return Listed(version, run_id or "", datetime.fromtimestamp(made / 1000, UTC), tags)
 
 
 def _authorization() -> dict[str, str]:
@@ -282,6 +338,21 @@ class _Client:
             if error.error_code not in ABSENT:
                 raise
             return None
+
+    def versions(self) -> list[Listed]:
+        found: list[Listed] = []
+        token = None
+        while True:
+            answer = self._client.search_model_versions(
+                f"name = '{self._name}'", max_results=PAGE, page_token=token
+            )
+            found += [
+                _listed(str(each.version), each.run_id, each.creation_timestamp, dict(each.tags))
+                for each in answer
+            ]
+            token = answer.token
+            if not token:
+                return sorted(found, key=lambda each: int(each.version))
 
     def move(self, move: Move, tags: VersionTags) -> None:
         for version, kept in tags.items():

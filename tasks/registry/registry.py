@@ -20,7 +20,7 @@ from tasks.registry.describe import describe, interval
 from tasks.registry.evidence import strict_json
 from tasks.registry.lease import Leases
 from tasks.registry.lock import held
-from tasks.registry.pointer import ABSENT, Pointer, pointer
+from tasks.registry.pointer import ABSENT, Listed, Pointer, pointer
 from tasks.registry.registration import (
     create_version,
     log_figures,
@@ -332,6 +332,17 @@ class Registry:
             pointer(self.tracking_uri, self.name) as alias,
         ):
             return alias.champion(), alias.last_move()
+
+    def listed(self) -> list[Listed]:
+        """All versions with their tags, oldest first; fast."""
+        path = sqlite_path(self.tracking_uri)
+        if path is not None and not path.exists():
+            return []
+        with (
+            self._reading(f"Listing the versions of {self.name}"),
+            pointer(self.tracking_uri, self.name) as alias,
+        ):
+            return alias.versions()
 
     def describe_again(self, *versions: str) -> None:
         """Write the pages of `versions` anew from their tags."""

@@ -16,7 +16,7 @@ def render_markdown(record: Record) -> str:
         f"# {_plain(record.get('pipeline'))} · {_plain(record.get('day'))}",
         f"**{_plain(words.verdict_words(record).headline)}**",
         _plain(record.get("reason"), 600),
-        _table(("", ""), [(row["figure"], row["value"]) for row in table_rows(record)]),
+        table(("", ""), [(row["figure"], row["value"]) for row in table_rows(record)]),
         _contest(record.get("contest")),
         _drift(record.get("drift")),
         _not_met(record.get("validation")),
@@ -58,7 +58,7 @@ def _contest(contest: Record | None) -> str:
         f"{words.count(contest.get('impressions'))} held-out impressions of "
         f"{words.count(contest.get('users'))} users"
     )
-    return f"{judged}\n\n" + _table(("metric", "champion", "challenger"), rows)
+    return f"{judged}\n\n" + table(("metric", "champion", "challenger"), rows)
 
 
 def _drift(drift: Record | None) -> str:
@@ -75,7 +75,7 @@ def _drift(drift: Record | None) -> str:
         )
         for column in columns
     ]
-    return _table(("drift", "measure", "value", "threshold", "in words"), rows)
+    return table(("drift", "measure", "value", "threshold", "in words"), rows)
 
 
 def _not_met(validation: Record | None) -> str:
@@ -89,14 +89,14 @@ def _not_met(validation: Record | None) -> str:
         )
         for result in results
     ]
-    return _table(("expectation not met", "column", "severity", "observed"), rows)
+    return table(("expectation not met", "column", "severity", "observed"), rows)
 
 
 def _counts(heading: str, values: Record | None, say: Any) -> str:
-    return _table((heading, ""), [(str(k), say(v)) for k, v in (values or {}).items()])
+    return table((heading, ""), [(str(k), say(v)) for k, v in (values or {}).items()])
 
 
-def _table(heading: Row, rows: Sequence[Row]) -> str:
+def table(heading: Row, rows: Sequence[Row]) -> str:
     """A Markdown table; nothing where there are no rows."""
     if not rows:
         return ""

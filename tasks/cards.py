@@ -1,0 +1,171 @@
+"""What a reviewer sees of a version: one card, from the journal and the registry alone.
+
+Nothing is computed or loaded here, so a year of versions is listed in a second.
+"""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from tasks.config import zone
+from tasks.models import name_of
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tasks.registry.journal import Entry
+    from tasks.registry.pointer import Listed
+
+Card = dict[str, Any]
+
+GUARDRAILS = ("calibration_error", "log_loss", "ndcg_10", "mrr")
+"""Figures of a contest that the gate does not ask for, and that should not have fallen."""
+
+
+def cards(workspace: Workspace, *, everything: bool = False) -> list[Card]:
+    """The versions that wait or that a person decided about, newest first.
+
+    Args:
+        everything: also those that the gate alone decided about.
+    """
+    live = workspace.registry.standing()[0]
+    steps = _steps(workspace)
+    return [
+        _card(workspace, found, steps.get(found.version, {}), live)
+        for found in reversed(workspace.registry.listed())
+        if everything or found.tags.get("review", "not reviewed") != "not reviewed"
+    ]
+
+
+def card_of(workspace: Workspace, version: str) -> Card | None:
+    """The card of one version; None where there is no such version."""
+    every = cards(workspace, everything=True)
+    return next((card for card in every if card["version"] == version), None)
+
+
+def _steps(workspace: Workspace) -> "dict[str, dict[str, Entry]]":
+    """By version, the entries of the run of the day that made it, by step."""
+    runs: dict[str, dict[str, Entry]] = {}
+    version_by_run: dict[str, str] = {}
+    for entry in workspace.journal.entries():
+        run, _, step = entry.key.rpartition("/")
+        runs.setdefault(run, {})[step] = entry
+        if entry.event == "trained" and entry.model_version:
+            version_by_run[run] = entry.model_version
+    return {version: runs[run] for run, version in version_by_run.items()}
+
+
+def _card(
+    workspace: Workspace, found: "Listed", steps: "dict[str, Entry]", live: str | None
+) -> Card:
+    told = {step: entry.evidence for step, entry in steps.items()}
+    contest = told.get("judged", {}).get("contest") or {}
+    record = told.get("closed", {}).get("record") or {}
+    return {
+        "pipeline": workspace.name,
+        "version": found.version,
+        "day": found.tags.get("day"),
+        "verdict": found.tags.get("verdict"),
+        "reason": found.tags.get("reason"),
+        "live": found.version == live,
+        "live_since": found.tags.get("live_since"),
+        "review": _review(found),
+        "obstacle": _obstacle(found, live),
+        "gain": _some(contest, "gain", "low", "high", "confidence", "impressions", "users"),
+        "slices": contest.get("slices"),
+        "guardrails": _guardrails(contest),
+        "data": _data(workspace, steps, told),
+        "validation": record.get("validation"),
+        "drift": told.get("profiled", {}).get("report"),
+        "trigger": told.get("triggered", {}).get("reasons") or [found.tags.get("trigger", "")],
+        "recipe": told.get("trained", {}).get("summary", {}).get("recipe"),
+        "cost": _cost(told, record),
+        "lineage": _lineage(found, told),
+    }
+
+
+def _review(found: "Listed") -> Card:
+    tags = found.tags
+    return {
+        "state": tags.get("review", "not reviewed"),
+        "by": tags.get("review_by"),
+        "reason": tags.get("review_reason"),
+        "at": tags.get("reviewed_at"),
+    }
+
+
+def _obstacle(found: "Listed", live: str | None) -> str | None:
+    """Why a version that waits cannot be approved at the moment."""
+    rival = found.tags.get("compared_with")
+    if found.tags.get("review") != "waiting" or rival == (live or "zero-shot"):
+        return None
+    compared = rival if rival in (None, "zero-shot") else f"v{rival}"
+    return f"it was compared with {compared}, and {name_of(live)} is live"
+
+
+def _guardrails(contest: Card) -> Card | None:
+    if not contest:
+        return None
+    return {
+        name: {side: contest[side].get(name) for side in ("champion", "challenger")}
+        for name in GUARDRAILS
+        if name in contest["challenger"]
+    }
+
+
+def _data(workspace: Workspace, steps: "dict[str, Entry]", told: Card) -> Card | None:
+    """Versions of the tables, and the revision of each day, that the version learned from."""
+    trained = told.get("trained")
+    if not trained:
+        return None
+    local = zone(workspace.config)
+    first, last = (
+        datetime.fromisoformat(trained[name]).astimezone(local).date()
+        for name in ("trained_from", "trained_through")
+    )
+    every = workspace.journal.entries(event="published")
+    made = steps["trained"]
+    before = [entry for entry in every if entry.recorded_at <= made.recorded_at]
+    published = [entry.evidence for entry in before if entry.day == made.day][-1]
+    learned, newest = _revisions(before, first, last), _revisions(every, first, last)
+    return {
+        "tables": {name: published[name] for name in ("interactions", "items", "item_hours")},
+        "days": learned,
+        "superseded": [day for day, revision in learned.items() if newest[day] != revision],
+    }
+
+
+def _revisions(published: "Iterable[Entry]", first: date, last: date) -> dict[str, int]:
+    newest = {e.day: e.evidence["revision"] for e in published if e.day and first <= e.day <= last}
+    return {str(day): newest[day] for day in sorted(newest)}
+
+
+def _cost(told: Card, record: Card) -> Card | None:
+    trained = told.get("trained")
+    if not trained:
+        return None
+    return {
+        "train_seconds": trained["train_seconds"],
+        "day_seconds": sum((record.get("seconds") or {}).values()) or None,
+        "rows": trained["summary"].get("rows"),
+        "shots": trained["summary"].get("shots"),
+    }
+
+
+def _lineage(found: "Listed", told: Card) -> Card:
+    trained = told.get("trained", {})
+    return {
+        "trained_from": trained.get("trained_from") or found.tags.get("trained_from"),
+        "trained_through": trained.get("trained_through") or found.tags.get("trained_through"),
+        "compared_with": told.get("judged", {}).get("compared_with") or "zero-shot"
+        if "judged" in told
+        else found.tags.get("compared_with"),
+        "base": trained.get("summary", {}).get("base"),
+        "code_version": found.tags.get("code_version"),
+        "run_id": found.run_id,
+        "sha256": found.tags.get("sha256"),
+        "created_at": found.created_at.isoformat(),
+    }
+
+
+def _some(values: Card, *names: str) -> Card | None:
+    return {name: values.get(name) for name in names} if values else None
