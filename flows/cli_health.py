@@ -1,11 +1,14 @@
 """Commands that tell how Dayspring is, and keep it well."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli_options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json
+
+if TYPE_CHECKING:
+    from flows.doctor import Diagnosis
 
 app = typer.Typer()
 
@@ -48,6 +51,42 @@ def _live_words(answer: dict[str, str | None]) -> str:
     live = f"v{version}" if version else "zero-shot"
     when = f", {answer['event']} {since} by {answer['actor']}" if since else ""
     return f"{answer['pipeline']}: at {answer['at']} {live} was live{when}: {answer['reason']}"
+
+
+@app.command()
+def doctor(
+    pipeline: AnyPipeline = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Repair what is safe to repair, and say what was done.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="For each group of checks.")
+    ] = 20.0,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Look for what is wrong or will be, each with the command that repairs it; 1 if any is left."""
+    from flows.doctor import diagnose
+
+    found = diagnose(config.resolve(), pipeline, fix=fix, timeout_seconds=timeout)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        typer.echo("\n".join(_diagnosis_lines(found)))
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+def _diagnosis_lines(diagnosis: "Diagnosis") -> list[str]:
+    lines = [f"repaired  {what}" for what in diagnosis.repaired]
+    for name, findings in diagnosis.findings.items():
+        lines.append(name)
+        for one in findings:
+            lines.append(f"  {one.severity:<8}{one.check}: {one.words}")
+            if one.command:
+                lines.append(f"          → {one.command}")
+    wrong = sum(one.severity != "note" for each in diagnosis.findings.values() for one in each)
+    return [*lines, f"{wrong:,} findings" if wrong else "Nothing is wrong."]
 
 
 @app.command()

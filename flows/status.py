@@ -1,12 +1,13 @@
 """What `dayspring status` answers: every pipeline in one document."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from flows.runs import prepared
 from tasks.config_file import load_config
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, PipelineError
 from tasks.status import live_at, status_of
 
 
@@ -15,7 +16,11 @@ def statuses(
 ) -> list[dict[str, Any]]:
     """How one pipeline stands, or all of them."""
     now = now or datetime.now(UTC)
-    return [status_of(prepared(config_file, name), now) for name in _names(config_file, pipeline)]
+    names = _names(config_file, pipeline)
+    return [
+        {**status_of(prepared(config_file, name), now), "deployment": _deployment(name)}
+        for name in names
+    ]
 
 
 def live_models(config_file: Path, pipeline: str | None, time: str) -> list[dict[str, Any]]:
@@ -32,6 +37,18 @@ def live_models(config_file: Path, pipeline: str | None, time: str) -> list[dict
             "time zone) or 2026-03-04T09:30:00+01:00."
         ) from None
     return [live_at(prepared(config_file, name), moment) for name in _names(config_file, pipeline)]
+
+
+def _deployment(pipeline: str) -> dict[str, str]:
+    """Whether a server starts the pipeline by itself; Prefect is only imported if one is named."""
+    if not os.environ.get("PREFECT_API_URL"):
+        return {"state": "no server", "words": "none: PREFECT_API_URL names no server"}
+    from flows.check_prefect import deployment_of
+
+    try:
+        return deployment_of(pipeline)
+    except PipelineError as error:
+        return {"state": "unknown", "words": str(error)}
 
 
 def _names(config_file: Path, pipeline: str | None) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from tasks.config import zone
 from tasks.models import name_of
 from tasks.records import newest_closed
+from tasks.superseded import superseded_models
 from tasks.workspace import Workspace
 
 SHOWN_DAYS = 7
@@ -40,6 +41,8 @@ def status_of(workspace: Workspace, now: datetime) -> dict[str, Any]:
         "missing_days": [str(day) for day in _gaps(list(closed))],
         "unfinished_days": [str(day) for day in unfinished_days(workspace)],
         "auc": _auc(records[-TREND_DAYS:]),
+        "waiting": waiting_versions(workspace),
+        "superseded": sorted(superseded_models(workspace), key=int),
         "next_run": schedule.next_run(now).isoformat(),
         "time_zone": schedule.time_zone,
         "today": str(now.astimezone(zone(workspace.config)).date()),
@@ -71,6 +74,18 @@ def unfinished_days(workspace: Workspace) -> list[date]:
         if entry.day and entry.event in ("published", "closed")
     }
     return sorted(day for day, event in newest.items() if event == "published")
+
+
+def waiting_versions(workspace: Workspace) -> list[str]:
+    """Versions that won and wait for a person's approval, oldest first."""
+    journal = workspace.journal
+    decided = {
+        entry.model_version
+        for event in ("approved", "rejected")
+        for entry in journal.entries(event=event)
+    }
+    waiting = [entry.model_version for entry in journal.entries(event="waiting")]
+    return [version for version in waiting if version and version not in decided]
 
 
 def _live_since(workspace: Workspace, champion: str | None) -> datetime | None:

@@ -15,7 +15,7 @@ LABEL_WIDTH = 12
 def overview_lines(status: Record, now: datetime) -> list[str]:
     """What `dayspring status` prints of one pipeline: who is live, how it fares, what is next."""
     told = [_last_day(status), *_missing(status), *_champion(status, now), *_auc(status)]
-    told.append(_next_run(status, now))
+    told += [*_reviews(status), *_superseded(status), *_next_run(status, now)]
     lines = [str(status["pipeline"])]
     lines += [words.clip(f"  {label:<{LABEL_WIDTH}}{said}", NARROW_WIDTH) for label, said in told]
     if status["days"]:
@@ -100,6 +100,26 @@ def _zero_shot(auc: Record, low: float, high: float) -> str:
     return f"{sparkline(known, low, high)} {words.decimal(known[-1] if known else None)}"
 
 
-def _next_run(status: Record, now: datetime) -> tuple[str, str]:
+def _reviews(status: Record) -> list[tuple[str, str]]:
+    waiting = status["waiting"]
+    if not waiting:
+        return []
+    return [("waiting", f"{_versions(waiting)}; dayspring review {status['pipeline']}")]
+
+
+def _superseded(status: Record) -> list[tuple[str, str]]:
+    found = status["superseded"]
+    if not found:
+        return []
+    return [("superseded", f"{_versions(found)} learned from a day that was corrected since")]
+
+
+def _versions(versions: Sequence[str]) -> str:
+    more = f" and {len(versions) - 4:,} more" if len(versions) > 4 else ""
+    return ", ".join(f"v{version}" for version in versions[-4:]) + more
+
+
+def _next_run(status: Record, now: datetime) -> list[tuple[str, str]]:
     due = datetime.fromisoformat(status["next_run"])
-    return "next run", f"{due:%Y-%m-%d %H:%M} {status['time_zone']}, in {ago(due - now)}"
+    said = f"{due:%Y-%m-%d %H:%M} {status['time_zone']}, in {ago(due - now)}"
+    return [("next run", said), ("deployment", str(status["deployment"]["words"]))]

@@ -21,6 +21,9 @@ STATUS = {
         "trend": "rising",
         "change": 0.02,
     },
+    "waiting": ["13"],
+    "superseded": [str(n) for n in range(2, 9)],
+    "deployment": {"state": "deployed", "words": "daily/portal starts it"},
     "next_run": "2026-03-10T04:30:00+01:00",
     "time_zone": "Europe/Berlin",
     "today": "2026-03-09",
@@ -35,7 +38,10 @@ def test_the_screen_says_who_is_live_how_it_fares_and_what_is_next():
     assert "v12, live for 3 days (since 2026-03-06 05:10 UTC)" in text
     assert "learned to  2026-03-05 23:59 UTC" in text
     assert "0.720, rising by 0.020 over 3 days" in text
+    assert "waiting     v13; dayspring review portal" in text
+    assert "superseded  v5, v6, v7, v8 and 3 more learned from" in text
     assert "2026-03-10 04:30 Europe/Berlin, in 18 h" in text
+    assert "deployment  daily/portal starts it" in text
 
 
 def test_the_screen_is_80_columns_wide_whatever_the_values():

@@ -1,0 +1,1 @@
+"""Findings about a Dayspring's health, and what of it needs no pipeline to be judged."""
