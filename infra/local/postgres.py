@@ -6,9 +6,9 @@ one that this user can reach.
 
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -81,9 +81,8 @@ def choose_folder(stack: Path) -> Path:
     """Where the tables shall live: in the stack's folder if PostgreSQL's user can get there."""
     if runs_as() is None or _anyone_reaches(stack):
         return stack / "postgres"
-    parent = Path(tempfile.mkdtemp(prefix="dayspring-", dir="/var/tmp"))
-    parent.chmod(0o711)  # to pass through, not to look around
-    return parent / "postgres"
+    # A name that nobody can have made before us, in a folder where anybody may.
+    return Path("/var/tmp") / f"dayspring-{secrets.token_hex(12)}" / "postgres"  # noqa: S108
 
 
 def _anyone_reaches(folder: Path) -> bool:
@@ -95,6 +94,7 @@ def create_cluster(programs: Path, folder: Path, password: str) -> None:
     if (folder / "PG_VERSION").exists():
         return
     user = runs_as()
+    folder.parent.mkdir(mode=0o711, exist_ok=True)  # to pass through, not to look around
     unfinished = folder.with_name("postgres.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)

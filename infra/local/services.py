@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -150,12 +151,15 @@ def _s3(folder: Path, state: State) -> Service:
         address=f"http://{HOST}:{ports['s3']}",
         prepare=lambda: (home / "objects").mkdir(parents=True, exist_ok=True),
         command=command,
-        ready=lambda _: _has_bucket(state),
+        ready=lambda _: _keeps_objects(state),
     )
 
 
-def _has_bucket(state: State) -> bool:
-    """Whether the S3 server takes our credentials; the bucket is made if it is missing."""
+def _keeps_objects(state: State) -> bool:
+    """Whether the S3 server takes our credentials and an object; the bucket is made if it is missing.
+
+    It answers before it has found its own volumes, and refuses objects until then.
+    """
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -169,9 +173,9 @@ def _has_bucket(state: State) -> bool:
         config=Config(connect_timeout=2, read_timeout=10, retries={"max_attempts": 1}),
     )
     try:
-        client.create_bucket(Bucket=BUCKET)
-    except client.exceptions.BucketAlreadyOwnedByYou:
-        return True
+        with suppress(client.exceptions.BucketAlreadyOwnedByYou):
+            client.create_bucket(Bucket=BUCKET)
+        client.put_object(Bucket=BUCKET, Key="ready", Body=b"yes")
     except (BotoCoreError, ClientError):
         return False
     return True

@@ -73,7 +73,8 @@ class Stack:
             return
         self.down()
         database = Path(self.state.database_folder)
-        shutil.rmtree(database if database.parent == self.folder else database.parent)
+        if database.parent != self.folder:
+            shutil.rmtree(database.parent, ignore_errors=True)  # it may never have been made
         shutil.rmtree(self.folder)
 
     def stop(self, service: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from portal import write_config
 from unit.infra.descriptions import INFRA, compose, metrics_in, monitored
 
 from infra.monitoring.textfile import METRICS, render
@@ -106,6 +107,14 @@ def test_the_textfile_says_each_gauge_of_a_pipeline() -> None:
         'dayspring_days_missing{pipeline="portal"} 1',
         'dayspring_days_unfinished{pipeline="portal"} 0',
     ]
+
+
+def test_the_textfile_reads_what_status_prints(tmp_path: Path) -> None:
+    from flows.status import statuses
+
+    config = write_config(tmp_path, tmp_path / "logs")
+    shown = render(statuses(config, None), datetime(2026, 3, 4, tzinfo=UTC))
+    assert 'dayspring_days_unfinished{pipeline="portal"} 0' in shown
 
 
 def test_a_pipeline_without_a_day_has_no_value_instead_of_a_false_one() -> None:
