@@ -54,6 +54,10 @@ METRICS: dict[str, tuple[str, Callable[[Pipeline, datetime], float | None]]] = {
         "Days that were published but not closed.",
         lambda pipeline, now: len(pipeline["unfinished_days"]),
     ),
+    "dayspring_versions_waiting": (
+        "Model versions that wait for a person's approval.",
+        lambda pipeline, now: len(pipeline["waiting"]),
+    ),
 }
 """Gauges by name: what they say, and their value for one pipeline, None where there is none yet."""
 

@@ -82,5 +82,5 @@ def monitored() -> set[str]:
     expressions = [rule["expr"] for group in groups for rule in group["rules"]]
     board = json.loads((INFRA / "monitoring/grafana/dayspring.json").read_text())
     expressions += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    assert len(expressions) == 13 + 17
+    assert len(expressions) == 14 + 18
     return {name for expression in expressions for name in metrics_in(expression)}

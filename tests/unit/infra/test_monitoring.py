@@ -23,6 +23,7 @@ STATUS = {
     "auc": {"champion": [0.61, 0.64], "zero_shot": [0.6, 0.59]},
     "missing_days": ["2026-03-01"],
     "unfinished_days": [],
+    "waiting": ["4"],
 }
 NEW = {**STATUS, "pipeline": "new", "champion_since": None, "last_day": None, "auc": None}
 
@@ -52,7 +53,7 @@ def _promtool(*arguments: str) -> str:
 
 
 def test_promtool_takes_rules_and_config() -> None:
-    assert "13 rules found" in _promtool("check", "rules", "rules.yaml")
+    assert "14 rules found" in _promtool("check", "rules", "rules.yaml")
     assert "prometheus.yaml is valid" in _promtool("check", "config", "prometheus.yaml")
 
 
@@ -106,6 +107,7 @@ def test_the_textfile_says_each_gauge_of_a_pipeline() -> None:
         'dayspring_zero_shot_auc{pipeline="portal"} 0.59',
         'dayspring_days_missing{pipeline="portal"} 1',
         'dayspring_days_unfinished{pipeline="portal"} 0',
+        'dayspring_versions_waiting{pipeline="portal"} 1',
     ]
 
 
