@@ -3,13 +3,12 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
-from mlflow_server import serving
 from registries import open_registry, register_in
 
 from tasks.registry.lease import Leases
@@ -22,12 +21,6 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["mlflow", "mlflow.tracking", "tasks.registry.registry"])
 
 Open = Callable[[], Registry]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("server"), migrated) as url:
-        yield url
 
 
 def on_server(url: str, pipeline: str, leases: str) -> Registry:

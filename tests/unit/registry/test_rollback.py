@@ -4,12 +4,10 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from mlflow_server import serving
 from registries import child_environment, open_registry, register_in
 
 from tasks.errors import RegistryError
@@ -20,12 +18,6 @@ from tasks.registry.store import open_client
 from tasks.registry.version import Review
 
 ANA = Review("ana", "clicks fell")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("server"), migrated) as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "another layout", "server", "server by client"])
