@@ -7,6 +7,7 @@ the same commit. The quarantine goes first: killed between the two commits, the 
 quarantine done, and publishes the interactions.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import LakeError
 from tasks.interactions.commit import commit, live_files, place_files
+from tasks.interactions.homeless import Homeless, not_taken
 from tasks.interactions.lake import ITEMS_RUN, PARTITIONS, SCHEMAS, Lake, reaching, retrying
 from tasks.interactions.neighbours import Neighbours
 from tasks.interactions.stage import check_accounting
@@ -54,23 +56,20 @@ def publish_day(lake: Lake, staged: StagedDay) -> Publication:
     """
     check_accounting(staged)
     with reaching(lake.root, "written"):
-        taken = retrying(lambda: _publish_quarantine(lake, staged))
+        homeless = retrying(lambda: _publish_quarantine(lake, staged))
         revision, version = retrying(lambda: _publish_interactions(lake, staged))
-    homeless = sum(staged.homeless_reasons.values()) if taken else 0
-    reasons = dict(staged.quarantine_reasons)
-    for reason, count in staged.homeless_reasons.items() if taken else ():
-        reasons[reason] = reasons.get(reason, 0) + count
+    reasons = Counter(staged.quarantine_reasons) + Counter(homeless.reasons)
     return Publication(
         day=staged.day,
         revision=revision,
         superseded=revision - 1 or None,
         version=version,
-        rows_read=staged.rows_read + homeless,
+        rows_read=staged.rows_read + homeless.rows,
         published=staged.published,
-        quarantined=staged.quarantined + homeless,
+        quarantined=staged.quarantined + homeless.rows,
         duplicates=staged.duplicates,
         late=staged.late,
-        quarantine_reasons=reasons,
+        quarantine_reasons=dict(reasons),
         days=staged.days,
     )
 
@@ -81,31 +80,24 @@ def published_revision(lake: Lake, day: date) -> int | None:
     return None if table is None else table.transaction_version(f"day/{day}")
 
 
-def _publish_quarantine(lake: Lake, staged: StagedDay) -> bool:
-    """Publish the refused rows.
-
-    Returns:
-        Whether the rows of the files that belong to no day count as this day's: the first day
-        that reads a file of many days takes them, and a repeat of it finds that it did.
-    """
-    files = staged.quarantine
-    taker = None
+def _publish_quarantine(lake: Lake, staged: StagedDay) -> Homeless:
+    """Publish the refused rows; returns those of no day that the day took, or took before."""
     table = lake.open("quarantine")
-    if staged.homeless:
-        key = f"homeless/{staged.digest}"
-        taker = table.transaction_version(key) if table else None
-    takes = bool(staged.homeless) and taker in (None, staged.day.toordinal())
-    extra = {f"homeless/{staged.digest}": staged.day.toordinal()} if takes else {}
-    files = (*files, *(staged.homeless if takes else ()))
+    homeless = not_taken(table, staged)
+    files = (*staged.quarantine, *homeless.files)
     if table is None and not files:
-        return takes
+        return homeless
     table = _table(lake, "quarantine")
     of_day = live_files(table, "day", staged.day)
     stale = [file for file in of_day if not file["partition.run"].startswith(ITEMS_RUN)]
-    done = _is_current(table, staged) and (taker is not None or not takes)
-    if not done and (files or stale):
+    # Of two days that take them at once, the second commit conflicts, looks again, and takes none.
+    taking = f"homeless/{staged.digest}"
+    extra = {taking: staged.day.toordinal()} if homeless.files else {}
+    told = not homeless.files or table.transaction_version(taking) is not None
+    whole = sum(file["num_records"] for file in stale) == staged.quarantined + homeless.rows
+    if not (_is_current(table, staged) and told and whole) and (files or stale):
         _replace(table, staged, staged.folder / "quarantine", files, stale, extra)
-    return takes
+    return homeless
 
 
 def _publish_interactions(lake: Lake, staged: StagedDay) -> tuple[int, int]:

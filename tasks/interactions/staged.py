@@ -68,8 +68,15 @@ class StagedDay:
 
     def read_quarantine(self) -> pa.Table:
         """The refused rows, as QUARANTINE; those that belong to no day are not among them."""
+        return self._read_refused(self.quarantine)
+
+    def read_homeless(self) -> pa.Table:
+        """The refused rows that belong to no day, as QUARANTINE."""
+        return self._read_refused(self.homeless)
+
+    def _read_refused(self, files: Sequence[StagedFile]) -> pa.Table:
         folder = self.folder / "quarantine"
-        return _read(folder, [folder / file.path for file in self.quarantine], QUARANTINE, None)
+        return _read(folder, [folder / file.path for file in files], QUARANTINE, None)
 
     def discard(self) -> None:
         """Remove the staging folder; publishing again would need staging again."""

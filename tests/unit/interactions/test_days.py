@@ -122,6 +122,26 @@ def test_a_file_of_many_days_gives_each_day_its_own_rows(bench: Bench) -> None:
     assert len(bench.refused()) == 3
 
 
+def test_rows_of_no_day_are_quarantined_once_however_the_file_grows(bench: Bench) -> None:
+    bench.write_rows(MANY, "all.jsonl")
+    source, third = bench.source("*.jsonl"), date(2026, 11, 3)
+    assert bench.run(source).quarantined == 3
+
+    grown = [*MANY, at("2026-11-03T10:00:00Z", 7), at("never", 8)]
+    bench.write_rows(grown, "all.jsonl")
+    later = bench.run(source, third)
+    assert (later.rows_read, later.published, later.quarantined) == (2, 1, 1)
+    assert [line for line, *_ in bench.refused()] == [4, 5, 6, 8]
+    again = bench.run(source)
+    assert (again.rows_read, again.published, again.quarantined) == (5, 2, 3)
+
+    bench.write_rows([*grown, at("2026-11-02T13:00:00Z", 9) | {"user_id": ""}], "all.jsonl")
+    revised = bench.run(source)
+    assert (revised.revision, revised.rows_read, revised.quarantined) == (2, 6, 4)
+    assert bench.run(source, third).quarantined == 1
+    assert [line for line, *_ in bench.refused()] == [4, 5, 6, 8, 9]
+
+
 def test_a_day_that_a_file_of_many_does_not_have_names_those_it_has(bench: Bench) -> None:
     bench.write_rows(MANY[:4], "all.jsonl")
     with pytest.raises(SourceError, match="2026-11-01 to 2026-11-02"):
