@@ -33,7 +33,7 @@ def daily(pipeline: str, day: date, config_file: Path, force: bool = False) -> d
     """
     workspace = open_workspace(config_file, pipeline)
     with workspace.alone():
-        reconcile(workspace)
+        reconcile(workspace, continued=day)
         if not force and (record := completed_record(workspace, day)):
             return record
         record = _adapt(workspace, day, config_file, force)

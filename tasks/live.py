@@ -1,7 +1,10 @@
 """What is live: the alias in the registry and the journal's record of it, held to be one story."""
 
+from datetime import date
 from typing import TYPE_CHECKING
 
+from tasks.plan import plan_day
+from tasks.sources import day_digest
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -12,8 +15,11 @@ FOUND = "found in the registry"
 """The journal's actor of a move that nobody told Dayspring of."""
 
 
-def reconcile(workspace: Workspace) -> "Entry | None":
+def reconcile(workspace: Workspace, continued: date | None = None) -> "Entry | None":
     """Record the move that the alias made and the journal does not know; None if it knows all.
+
+    A promotion by the day `continued`, which was killed before it could record it, is left to that
+    day: it finds its challenger promoted and records the verdict with all its evidence.
 
     Such a move was Dayspring's, whose run was killed before it could record it (the registry then
     says who moved it, when and why), or it was made outside, as in MLflow's own UI: then its time is
@@ -27,12 +33,28 @@ def reconcile(workspace: Workspace) -> "Entry | None":
     known = moves[-1].model_version if moves else None
     is_ours = last is not None and last.version == live
     if last is not None and is_ours and (not moves or last.at > moves[-1].effective_at):
+        if continued is not None and _will_be_recorded(workspace, last, continued):
+            return None
         return record_move(workspace, last)
     if live == known:
         return None
     key = f"found/{live or 'zero-shot'}/after/{moves[-1].key if moves else 'nothing'}"
     event = "promoted" if live is not None else "rolled_back"
     return workspace.journal.once(key, event, lambda: _found(workspace, live))
+
+
+def _will_be_recorded(workspace: Workspace, move: "Move", day: date) -> bool:
+    """Whether `day`, repeated with the source as it is, comes to the promotion that was the move."""
+    if move.event != "promoted" or plan_day(workspace, day, force=False).action != "continue":
+        return False
+    entries = workspace.journal.entries(day=day)
+    trained = [entry for entry in entries if entry.event == "trained"]
+    published = [entry for entry in entries if entry.event == "published"]
+    return (
+        bool(trained)
+        and trained[-1].model_version == move.version
+        and published[-1].evidence["source_digest"] == day_digest(workspace.config.source, day)
+    )
 
 
 def record_move(workspace: Workspace, move: "Move") -> "Entry":

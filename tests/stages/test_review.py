@@ -1,9 +1,10 @@
 """Approve, reject and roll back on a real MLflow and a real journal, killed and raced."""
 
+import gzip
 import json
 import shutil
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from tasks import live, review
 from tasks.errors import ConfigError, RegistryError
 from tasks.live import reconcile
 from tasks.registry import version as versions_noun
+from tasks.registry.journal import Outcome
 from tasks.registry.store import open_client
 from tasks.review import approve, follow_up, reject, review_of, roll_back
+from tasks.sources import day_digest
 from tasks.workspace import Workspace, open_workspace
 
 ANA = "ana"
@@ -220,6 +223,26 @@ def test_a_promotion_killed_before_its_entry_is_known_from_when_the_alias_moved(
     crown(workspace, third, over="2")  # the day is repeated, and records its verdict
     assert workspace.journal.ascent() == ["1", "2", third]
     assert reconcile(workspace) is None
+
+
+def test_a_day_that_will_record_its_own_promotion_is_left_to_it(workspace, tmp_path):
+    third, begun = register(workspace, "f3"), date(2026, 3, 4)
+    rows = tmp_path / "logs" / "interactions" / str(begun) / "00.json.gz"
+    for file in (rows, tmp_path / "logs" / "items" / f"{begun}.json.gz"):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(gzip.compress(b"{}\n"))
+    digest = day_digest(workspace.config.source, begun)
+    for event, evidence in (("published", {"source_digest": digest}), ("trained", {})):
+        outcome = Outcome("begun", day=begun, model_version=third, evidence=evidence)
+        workspace.journal.once(f"{begun}/{event}", event, lambda told=outcome: told)
+    workspace.registry.promote(third, compared_with="2", reason="it won", evidence={})
+
+    assert reconcile(workspace, continued=begun) is None
+
+    rows.write_bytes(gzip.compress(b"{}\n{}\n"))  # the day will train another challenger
+    entry = reconcile(workspace, continued=begun)
+    assert entry is not None
+    assert (entry.event, entry.model_version) == ("promoted", third)
 
 
 def test_a_move_made_in_mlflows_own_ui_is_found_and_a_rollback_knows_the_way_back(workspace):
