@@ -8,6 +8,7 @@ from prefect import flow
 
 from flows.daily import daily
 from flows.failures import TELLING
+from flows.scheduled import turn_seconds
 from tasks.plan import plan_days
 from tasks.workspace import open_workspace
 
@@ -21,6 +22,6 @@ def backfill(
     Returns the days' records. A day that fails ends the range: the next would learn without it.
     """
     workspace = open_workspace(config_file, pipeline)
-    with workspace.alone():
+    with workspace.alone(turn_seconds()):
         plans = plan_days(workspace, first, last, force=force)
         return [plan.record or daily(pipeline, plan.day, config_file, force) for plan in plans]

@@ -7,15 +7,16 @@ from typing import Any
 from prefect import flow
 
 from flows.failures import TELLING
-from flows.finetune import finetune
+from flows.hand_over import fine_tune
 from flows.review import ask_for_review
+from flows.scheduled import daily_run_name, scheduled_day, turn_seconds
 from tasks.close_day import close_day
 from tasks.decide_retrain import decide_retrain
 from tasks.detect_drift import detect_drift
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.live import reconcile
-from tasks.plan import completed_record
+from tasks.plan import completed_record, overtaken_record
 from tasks.promote import promote
 from tasks.prune import prune_weekly
 from tasks.publish import publish
@@ -24,19 +25,25 @@ from tasks.validate import validate
 from tasks.workspace import Workspace, open_workspace
 
 
-@flow(name="daily", flow_run_name="{pipeline}-{day}", persist_result=False, **TELLING)
-def daily(pipeline: str, day: date, config_file: Path, force: bool = False) -> dict[str, Any]:
+@flow(name="daily", flow_run_name=daily_run_name, persist_result=False, **TELLING)
+def daily(
+    pipeline: str, day: date | None, config_file: Path, force: bool = False
+) -> dict[str, Any]:
     """Adapt `pipeline` to `day`; the challenger goes live only if it beats the champion.
 
-    Returns the day's record, the document that `--json` prints. A complete day with unchanged
-    inputs is not run again unless `force`.
+    Without `day`, it is the one before the run's scheduled time, and nothing is done if a later day
+    is complete by now. Returns the day's record, the document that `--json` prints. A complete day
+    with unchanged inputs is not run again unless `force`.
     """
     workspace = open_workspace(config_file, pipeline)
-    with workspace.alone():
-        reconcile(workspace, continued=day)
-        if not force and (record := completed_record(workspace, day)):
+    chosen = day or scheduled_day(workspace)
+    with workspace.alone(turn_seconds()):
+        reconcile(workspace, continued=chosen)
+        if not force and (record := completed_record(workspace, chosen)):
             return record
-        record = _adapt(workspace, day, config_file, force)
+        if day is None and (record := overtaken_record(workspace, chosen)):
+            return record
+        record = _adapt(workspace, chosen, config_file, force)
         prune_weekly(workspace)
         return record
 
@@ -53,7 +60,7 @@ def _adapt(workspace: Workspace, day: date, config_file: Path, force: bool) -> d
     if not trigger.retrain:
         return close_day(workspace, staged, validated, published, champion, drift, trigger)
 
-    challenger = finetune(workspace.name, config_file, published, trigger)
+    challenger = fine_tune(workspace, config_file, published, trigger)
     contest = evaluate(workspace, published, challenger)
     verdict = promote(workspace, published, challenger, contest)
     ask_for_review(workspace, config_file, verdict)

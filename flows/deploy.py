@@ -42,10 +42,12 @@ class Deployable:
     pool: Callable[[Pipeline], str] = lambda _: CPU_POOL
     """The work pool that runs it; empty: the pipeline needs no such deployment."""
     scheduled: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Besides the pipeline and its file; what is missing must be given to each run."""
 
 
 DEPLOYABLES = (
-    Deployable("flows.daily.daily", scheduled=True),
+    Deployable("flows.daily.daily", scheduled=True, parameters={"day": None}),
     Deployable("flows.backfill.backfill"),
     Deployable("flows.finetune.finetune", pool=lambda pipeline: pipeline.compute.pool),
     Deployable(
@@ -129,7 +131,11 @@ def _describe(
         schedules=[cron] if deployable.scheduled else [],
         # A run that comes while another of its kind works waits in the queue.
         concurrency_limit=ConcurrencyLimitConfig(limit=1),
-        parameters={"pipeline": name, "config_file": str(config_file)},
+        parameters={
+            "pipeline": name,
+            "config_file": str(config_file),
+            **deployable.parameters,
+        },
         tags=[TAG, f"pipeline:{name}"],
         version=installed_version("dayspring"),
         work_pool_name=deployable.pool(pipeline),

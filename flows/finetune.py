@@ -11,13 +11,19 @@ from tasks.train import train
 from tasks.workspace import open_workspace
 
 
-@flow(name="finetune", flow_run_name="{pipeline}-{published.day}", persist_result=True, **TELLING)
+@flow(name="finetune", flow_run_name="{pipeline}-{published.day}", persist_result=False, **TELLING)
 def finetune(
     pipeline: str, config_file: Path, published: Published, trigger: Trigger
 ) -> Challenger:
-    """Train a challenger on the days up to `published` and register it."""
+    """Train a challenger on the days up to `published` and register it.
+
+    The journal's `trained` entry is the result; whoever waits for a worker reads it there.
+    """
     workspace = open_workspace(config_file, pipeline)
-    if (challenger := registered(workspace, published)) is not None:
-        return challenger
-    trained = train(workspace, published)
-    return register(workspace, published, trained, trigger)
+    with workspace.training() as lease:
+        if (challenger := registered(workspace, published)) is not None:
+            return challenger
+        trained = train(workspace, published)
+        # A worker that was taken to be dead leaves the version to the one that took over.
+        lease.check()
+        return register(workspace, published, trained, trigger)

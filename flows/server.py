@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tasks.errors import ConfigError, OrchestrationError
+from tasks.errors import ConfigError, OrchestrationError, ServerUnavailable
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -34,7 +34,8 @@ def prefect_client(purpose: str) -> "Iterator[SyncPrefectClient]":
 
     Raises:
         ConfigError: PREFECT_API_URL names no server.
-        OrchestrationError: the server is out of reach, or refuses a request.
+        ServerUnavailable: the server is out of reach, or fails.
+        OrchestrationError: it refuses a request.
     """
     import httpx
     from prefect.client.orchestration import get_client
@@ -44,7 +45,8 @@ def prefect_client(purpose: str) -> "Iterator[SyncPrefectClient]":
         with get_client(sync_client=True) as client:
             yield client
     except httpx.HTTPStatusError as error:
-        raise OrchestrationError(
+        failed = error.response.status_code >= 500
+        raise (ServerUnavailable if failed else OrchestrationError)(
             f"The Prefect server {url} answered {error.response.status_code}: "
             f"{error.response.text[:500]}. Its log says more; it should run Prefect 3.8 or later."
         ) from error
@@ -53,7 +55,7 @@ def prefect_client(purpose: str) -> "Iterator[SyncPrefectClient]":
         cause = error if isinstance(error, httpx.HTTPError) else error.__cause__
         if not isinstance(cause, httpx.HTTPError):
             raise
-        raise OrchestrationError(
+        raise ServerUnavailable(
             f"The Prefect server {url} is out of reach: {cause}. Start it, or correct "
             "PREFECT_API_URL, then repeat this command."
         ) from error

@@ -12,7 +12,8 @@ PipelineError             a broken contract: the day stops, the champion stays i
 ├── OrchestrationError    Prefect's server, a work pool or its workers did not do their part
 └── Unavailable           a service does not answer, and may again: stages repeat it for a while
     ├── LakeUnavailable       (also a LakeError)
-    └── RegistryUnavailable   (also a RegistryError)
+    ├── RegistryUnavailable   (also a RegistryError)
+    └── ServerUnavailable     (also an OrchestrationError)
 
 An expected outcome (no drift, champion kept) is a return value, never one of these.
 """
@@ -68,3 +69,7 @@ class LakeUnavailable(LakeError, Unavailable):
 
 class RegistryUnavailable(RegistryError, Unavailable):
     """The MLflow server does not answer, or fails for the moment."""
+
+
+class ServerUnavailable(OrchestrationError, Unavailable):
+    """Prefect's server does not answer, or fails for the moment."""

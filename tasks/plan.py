@@ -8,6 +8,9 @@ from tasks.errors import SourceError
 from tasks.sources import day_digest
 from tasks.workspace import Workspace
 
+OVERTAKEN = "overtaken"
+"""Event of a scheduled day that was passed over: nothing of it was done."""
+
 
 @dataclass(frozen=True)
 class DayPlan:
@@ -36,7 +39,7 @@ def plan_day(workspace: Workspace, day: date, *, force: bool) -> DayPlan:
         digest = day_digest(workspace.config.source, day)
     except SourceError as error:
         return DayPlan(day, "missing", str(error))
-    entries = workspace.journal.entries(day=day)
+    entries = [e for e in workspace.journal.entries(day=day) if e.event != OVERTAKEN]
     closed = [entry for entry in entries if entry.event == "closed"]
     if not entries:
         return DayPlan(day, "run", "new")
@@ -55,3 +58,24 @@ def plan_day(workspace: Workspace, day: date, *, force: bool) -> DayPlan:
 def completed_record(workspace: Workspace, day: date) -> dict[str, Any] | None:
     """The record of `day` if it is complete and its inputs have not changed."""
     return plan_day(workspace, day, force=False).record
+
+
+def overtaken_record(workspace: Workspace, day: date) -> dict[str, Any] | None:
+    """A record, kept in the journal, of why `day` is passed over; None if no later day is complete.
+
+    A late run would only publish (docs/decisions/0003), and its rows' time has passed: a person
+    decides when, by the command that the reason names.
+    """
+    from tasks.registry.journal import Outcome
+
+    later = [e.day for e in workspace.journal.entries(event="closed") if e.day and e.day > day]
+    if not later:
+        return None
+    reason = (
+        f"{max(later)} is complete already; to publish {day} nevertheless: "
+        f"dayspring run {workspace.name} --day {day}"
+    )
+    record = {"pipeline": workspace.name, "day": str(day), "verdict": OVERTAKEN, "reason": reason}
+    outcome = Outcome(reason=reason, day=day, evidence={"record": record})
+    entry = workspace.journal.once(f"{day}/{OVERTAKEN}", OVERTAKEN, lambda: outcome)
+    return entry.evidence["record"]

@@ -14,12 +14,15 @@ from tasks.errors import ConfigError
 if TYPE_CHECKING:
     from tasks.interactions.lake import Lake
     from tasks.registry.journal import Journal
-    from tasks.registry.lease import Leases
+    from tasks.registry.lease import Lease, Leases
     from tasks.registry.registry import Registry
 
 
 EMBEDDED = Services()
 """Everything under home."""
+
+TRAINING = "finetune"
+"""The lease of whoever fine-tunes a challenger."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +70,29 @@ class Workspace:
         return Leases(self.lake.root)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, wait_seconds: float = 1.0) -> Iterator[None]:
         """Hold the pipeline: two runs of it at once would only do the same work twice.
 
         A run may hold it again, as a backfill's days do.
 
+        Args:
+            wait_seconds: how long a run that holds it is waited for.
+
         Raises:
             RegistryError: another run holds it; the message names its process.
         """
-        with self.leases.held("run", timeout_seconds=1):
+        with self.leases.held("run", timeout_seconds=wait_seconds):
             yield
+
+    @contextmanager
+    def training(self) -> "Iterator[Lease]":
+        """Hold the pipeline's fine-tuning; by this, who waits for a worker sees that it lives.
+
+        One name serves all days: every holder of a lease reads the rows of all names.
+        """
+        wait_seconds = 60 * self.config.compute.wait_minutes
+        with self.leases.held(TRAINING, timeout_seconds=wait_seconds) as lease:
+            yield lease
 
     @property
     def tracking_uri(self) -> str:
