@@ -9,6 +9,7 @@ given to another worker.
 import hashlib
 import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -26,7 +27,7 @@ from tasks.workspace import TRAINING, Workspace
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State, StateType
 
-    from tasks.registry.lease import Leases
+    from tasks.registry.lease import Holder, Leases
 
 ATTEMPTS = 3
 """Workers that may die over one day; more is no accident, such as too little memory."""
@@ -59,14 +60,13 @@ def _hand_over(workspace: Workspace, published: Published, trigger: Trigger) -> 
         OrchestrationError: no worker finished in time, or several died.
         PipelineError: what the worker's run failed with.
     """
+    if (challenger := registered(workspace, published)) is not None:
+        return challenger
     deadline = time.monotonic() + 60 * workspace.config.compute.wait_minutes
     vigil = _Vigil(workspace.leases)
     for _ in range(ATTEMPTS):
-        if (challenger := registered(workspace, published)) is not None:
-            return challenger
-        run = _start(workspace, published, trigger)
+        run = _persist(lambda: _start_watched(workspace, published, trigger, vigil), deadline)
         logger.debug("%s  finetune   run %s in the pool", published.day, run.name)
-        vigil.begin()
         challenger = _wait(workspace, published, run, vigil, deadline)
         if challenger is not None:
             logger.info("%s  finetune   by a worker, run %s", published.day, run.name)
@@ -78,6 +78,24 @@ def _hand_over(workspace: Workspace, published: Published, trigger: Trigger) -> 
         f"{published.day}; {ATTEMPTS} are tried. Their machines' logs say why, too little memory "
         "often; then repeat this run."
     )
+
+
+def _persist(ask: "Callable[[], FlowRun]", deadline: float) -> "FlowRun":
+    """What a service answers, however often it has to be asked until the time is up."""
+    while True:
+        try:
+            return ask()
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
+def _start_watched(
+    workspace: Workspace, published: Published, trigger: Trigger, vigil: "_Vigil"
+) -> "FlowRun":
+    vigil.begin()  # before the run can take the lease
+    return _start(workspace, published, trigger)
 
 
 def _start(workspace: Workspace, published: Published, trigger: Trigger) -> "FlowRun":
@@ -213,11 +231,12 @@ class _Vigil:
         from tasks.registry.lease import Watch
 
         self._leases, self._watch = leases, Watch()
-        self.begin()
 
     def begin(self) -> None:
-        """Watch over another run; what was found dead stays so."""
-        self._seen_working: int | None = None
+        """Watch over another run, which has not taken the lease yet."""
+        holder = self._leases.holder(TRAINING)
+        self._term_before = holder.term if holder is not None else 0
+        self._seen_working = False
         self._type: StateType | None = None
         self._silent_since = time.monotonic()
 
@@ -228,10 +247,14 @@ class _Vigil:
         if state.is_running():
             holder = self._leases.holder(TRAINING)
             if holder is not None and not self._watch.is_dead(holder):
-                self._seen_working, self._silent_since = holder.term, time.monotonic()
-            elif holder is not None and holder.term == self._seen_working and not holder.released:
+                self._seen_working, self._silent_since = True, time.monotonic()
+            elif holder is not None and not holder.released and self._was_at_it(holder):
                 return True
         # It has not taken the lease yet, or has given it back and will report at once.
         silence = time.monotonic() - self._silent_since
         patience = {"RUNNING": SILENT_SECONDS, "PENDING": UNCLAIMED_SECONDS}
         return silence > patience.get(state.type.value, math.inf)
+
+    def _was_at_it(self, holder: "Holder") -> bool:
+        """Whether the dead holder was this run's worker, not one before it."""
+        return self._seen_working or holder.term > self._term_before

@@ -5,15 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from outcomes import versions
 from portal import DAYS, write_config
 
 from flows.deploy import deploy
 from flows.hand_over import fine_tune
-from tasks.errors import ConfigError, OrchestrationError
+from tasks.errors import ConfigError, OrchestrationError, RegistryError
 from tasks.references import Published, Trigger
 from tasks.workspace import TRAINING, open_workspace
 
@@ -142,3 +144,21 @@ def test_a_repeat_of_the_day_waits_for_the_run_that_it_left_and_not_for_another(
     assert _start(workspace, later, TRIGGER).id != first.id
     _mark_crashed(first)
     assert _start(workspace, published, TRIGGER).id != first.id
+
+
+def test_a_worker_that_was_taken_for_dead_and_comes_back_registers_nothing(
+    client, config, published, monkeypatch
+):
+    import flows.finetune as module
+    from tasks.registry.lease import _Table
+
+    def train_while_another_takes_over(workspace, _: Published) -> None:
+        """What a long pause of this process looks like: its row is another's when it wakes."""
+        ours = workspace.leases.holder(TRAINING)
+        theirs = replace(ours, term=ours.term + 1, beat=0, machine="elsewhere")
+        assert _Table(workspace.leases.uri).swap(ours, theirs)
+
+    monkeypatch.setattr(module, "train", train_while_another_takes_over)
+    with pytest.raises(RegistryError, match="another run took it over"):
+        module.finetune("portal", config, published, TRIGGER)
+    assert versions(open_workspace(config, "portal")) == []

@@ -9,15 +9,18 @@ from portal import DAYS, write_config
 from workers import Worker
 
 from flows.deploy import deploy
+from flows.hand_over import fine_tune
 from flows.runs import run_range
+from tasks.errors import ConfigError
+from tasks.references import Published, Trigger
 from tasks.workspace import TRAINING, Workspace, open_workspace
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
-def in_place(tmp_path_factory, portal_logs, prefect_server) -> Workspace:
-    """Three days, fine-tuned in the day's own process."""
+def in_place(tmp_path_factory, portal_logs, workers) -> Workspace:
+    """Three days, fine-tuned in the day's own process; the workers start beside it."""
     config = write_config(tmp_path_factory.mktemp("in_place"), portal_logs)
     run_range(config, "portal", DAYS[0], DAYS[-1], force=False)
     return open_workspace(config, "portal")
@@ -40,7 +43,7 @@ def workers(tmp_path_factory, prefect_server) -> Iterator[list[Worker]]:
 
 
 @pytest.fixture(scope="module")
-def through_pools(tmp_path_factory, portal_logs, prefect_server, workers) -> Workspace:
+def through_pools(tmp_path_factory, portal_logs, prefect_server, workers) -> Iterator[Workspace]:
     """The same days as one run of `backfill/portal`; the worker that fine-tunes the second is killed."""
     from prefect.client.orchestration import get_client
     from prefect.deployments import run_deployment
@@ -57,7 +60,10 @@ def through_pools(tmp_path_factory, portal_logs, prefect_server, workers) -> Wor
         while not (state := client.read_flow_run(run.id).state).is_final():
             time.sleep(0.5)
     assert state.is_completed(), (state, [worker.log.read_text() for worker in workers])
-    return workspace
+    yield workspace
+    with get_client(sync_client=True) as client:  # the server is the session's
+        for deployment in client.read_deployments():
+            client.delete_deployment(deployment.id)
 
 
 def kill_the_one_who_fine_tunes(workspace: Workspace, day, workers: list[Worker]) -> None:
@@ -100,3 +106,23 @@ def test_a_workers_result_is_a_reference_and_never_passes_through_prefect(throug
     runs = [run for run in finetune_runs() if run.state.is_completed()]
     assert len(runs) == len(DAYS)
     assert all(getattr(run.state.data, "storage_key", None) is None for run in runs)
+
+
+def test_what_a_workers_run_fails_with_is_what_the_operator_sees_and_is_not_repeated(
+    through_pools, tmp_path
+):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import DeploymentUpdate
+
+    missing = tmp_path / "pipelines.yaml"  # as on a worker with another disk
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("finetune/portal")
+        parameters = {**deployment.parameters, "config_file": str(missing)}
+        client.update_deployment(deployment.id, DeploymentUpdate(parameters=parameters))
+    (entry, *_) = through_pools.journal.entries(event="published")
+    facts = {name: entry.evidence[name] for name in Published.model_fields}
+    published = Published.model_validate({**facts, "attempt": 99})
+    trigger = Trigger(retrain=True, reasons=["always"])
+    with pytest.raises(ConfigError, match=f"^{missing} does not exist"):
+        fine_tune(through_pools, missing, published, trigger)
+    assert [run.state.is_failed() for run in finetune_runs()].count(True) == 1

@@ -47,6 +47,8 @@ def test_a_run_that_starts_late_is_for_the_day_before_its_own_time_in_the_source
     config = write_config(tmp_path, tmp_path / "none", source={"time_zone": "Asia/Tokyo"})
     with pytest.raises(SourceError, match="2026-03-04"):
         run_scheduled(client, config, datetime(2026, 3, 4, 20, 30, tzinfo=UTC))
+    # A notice of the failure reads the day from the run's name.
+    assert "portal-2026-03-04" in {run.name for run in client.read_flow_runs()}
 
 
 def test_a_scheduled_run_waits_for_the_one_at_work_and_a_person_is_refused_at_once(
