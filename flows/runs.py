@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from flows.server import reaching_server
 from flows.terminal import progress
 from tasks.config import Notice, Pipeline, zone
 from tasks.config_file import load_config
@@ -22,7 +23,7 @@ def run_day(config_file: Path, pipeline: str, day: date | None, *, force: bool) 
     _refuse_faults({pipeline: workspace.config})
     from flows.daily import daily
 
-    with progress():
+    with progress(), reaching_server(_server()):
         record = daily(pipeline, day or _yesterday(workspace.config), config_file, force)
     return _with_page(workspace, record)
 
@@ -42,9 +43,16 @@ def run_range(
     _refuse_faults({pipeline: workspace.config})
     from flows.backfill import backfill
 
-    with progress():
+    with progress(), reaching_server(_server()):
         records = backfill(pipeline, first, last, config_file, force)
     return [_with_page(workspace, record) for record in records]
+
+
+def _server() -> str:
+    """The server that keeps the run: the address that Prefect was given, or its temporary one."""
+    from prefect.settings import PREFECT_API_URL
+
+    return str(PREFECT_API_URL.value() or "of this run")
 
 
 def _with_page(workspace: Workspace, record: dict[str, Any]) -> dict[str, Any]:

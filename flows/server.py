@@ -37,13 +37,25 @@ def prefect_client(purpose: str) -> "Iterator[SyncPrefectClient]":
         ServerUnavailable: the server is out of reach, or fails.
         OrchestrationError: it refuses a request.
     """
-    import httpx
     from prefect.client.orchestration import get_client
 
     url = require_server(purpose)
+    with reaching_server(url), get_client(sync_client=True) as client:
+        yield client
+
+
+@contextmanager
+def reaching_server(url: str) -> Iterator[None]:
+    """Turn what Prefect's client raises into an error with the next step.
+
+    Raises:
+        ServerUnavailable: the server is out of reach, or fails.
+        OrchestrationError: it refuses a request.
+    """
+    import httpx
+
     try:
-        with get_client(sync_client=True) as client:
-            yield client
+        yield
     except httpx.HTTPStatusError as error:
         failed = error.response.status_code >= 500
         raise (ServerUnavailable if failed else OrchestrationError)(
@@ -55,7 +67,8 @@ def prefect_client(purpose: str) -> "Iterator[SyncPrefectClient]":
         cause = error if isinstance(error, httpx.HTTPError) else error.__cause__
         if not isinstance(cause, httpx.HTTPError):
             raise
+        told = str(cause) or type(cause).__name__
         raise ServerUnavailable(
-            f"The Prefect server {url} is out of reach: {cause}. Start it, or correct "
+            f"The Prefect server {url} is out of reach: {told}. Start it, or correct "
             "PREFECT_API_URL, then repeat this command."
         ) from error

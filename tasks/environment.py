@@ -19,6 +19,10 @@ _DEFAULTS = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     # A machine with two busy cores needs longer than the default 20 s.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # A server whose database is restarted answers 500; each request is tried for two minutes, as
+    # a stage is.
+    "PREFECT_CLIENT_MAX_RETRIES": "6",
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -41,6 +45,8 @@ WORKER_ENVIRONMENT = {
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY",
         "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS",
         "PREFECT_LOGGING_EXTRA_LOGGERS",
+        "PREFECT_CLIENT_MAX_RETRIES",
+        "PREFECT_CLIENT_RETRY_EXTRA_CODES",
     )
 }
 """What a run that a worker starts must find set: there, Prefect is imported before we are."""
