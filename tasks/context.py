@@ -78,14 +78,26 @@ def scoring_context(
     interactions, items, item_hours = versions
     lake = workspace.lake
     counted = (first - timedelta(days=STATISTICS_DAYS), last)
+    hours = lake.read("item_hours", days=counted, version=item_hours)
+    clicks = None
+    if rows["history"].null_count:
+        clicks = _past_clicks(workspace, first, last, interactions)
+    named = _named_items(rows, hours, clicks)
     return Context(
-        catalogue=lake.read("items", version=items),
-        item_hours=lake.read("item_hours", days=counted, version=item_hours),
-        clicks=_past_clicks(workspace, first, last, interactions)
-        if rows["history"].null_count
-        else None,
+        catalogue=lake.lookup("items", "item_id", named, version=items),
+        item_hours=hours,
+        clicks=clicks,
         embeddings_folder=workspace.embeddings,
     )
+
+
+def _named_items(rows: pa.Table, item_hours: pa.Table, clicks: pa.Table | None) -> pa.Array:
+    """Ids of all items that the rows, their histories or the statistics name: not the catalogue's."""
+    logged = pc.struct_field(pc.list_flatten(rows["history"]), "item_id")
+    named = [rows["item_id"], logged, item_hours["item_id"]]
+    named += [clicks["item_id"]] if clicks is not None else []
+    chunks = [chunk for column in named for chunk in column.chunks]
+    return pa.chunked_array(chunks, pa.string()).unique().drop_null()
 
 
 def _past_clicks(workspace: Workspace, first: date, last: date, version: int | None) -> pa.Table:

@@ -78,13 +78,14 @@ def _profile(workspace: Workspace, published: Published, earlier: "list[Profile]
     rows = lake.read(
         "interactions", columns=PROFILED_COLUMNS, days=(day, day), version=published.interactions
     )
-    catalogue = lake.read("items", version=published.items)
+    shown = rows["item_id"].unique()
+    catalogue = lake.lookup("items", "item_id", shown, version=published.items)
     profile = profile_day(
         rows,
         day,
         catalogue=catalogue,
         before=merge(earlier) if earlier else None,
-        embeddings=_embeddings(workspace, rows["item_id"].unique(), catalogue),
+        embeddings=_embeddings(workspace, shown, catalogue),
         time_zone=workspace.config.source.time_zone,
     )
     lake.replace_day(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.errors import LakeError
 from tasks.interactions.commit import commit, live_files, place_files
@@ -31,7 +31,9 @@ from tasks.interactions.staged import StagedFile, files_complete, read_json, wri
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
     from deltalake import DeltaTable
+    from pyarrow.dataset import Dataset
 
 _WANTED = tuple(SCHEMAS["items"].names)
 _MIND_NEWS = (
@@ -44,6 +46,13 @@ _MIND_NEWS = (
     "title_entities",
     "abstract_entities",
 )
+FILE_ITEMS = 8192
+"""Items of one file of the table, of like age: a day rewrites the files of the items it brings, and
+reads those of the items it shows, so a catalogue may grow for years without a day's cost growing."""
+
+MERGES = "items"
+"""Application transaction that counts the merges."""
+
 _MANIFEST = "items.json"
 _OLDEST = "COALESCE(updated_at, '-infinity'::TIMESTAMPTZ)"
 
@@ -237,33 +246,68 @@ def _merge(lake: Lake, staged: StagedItems, memory_gib: float, threads: int | No
     if table.transaction_version(key) is not None:
         return False
     root = staged.folder / "items"
-    added, stale = staged.items, live_files(table)
-    if stale:
-        spill = staged.folder / "spill"
-        with engine(spill, memory_gib=memory_gib, threads=threads, time_zone="UTC") as connection:
-            added = _merged_file(connection, table, staged)
-        shutil.rmtree(spill)
-    place_files(table, root, [added])
-    metadata = {"day": staged.day, "items": staged.items.rows, "rows_read": staged.rows_read}
-    commit(table, [added], stale, transactions={key: 1}, metadata=metadata)
+    brought = f"read_parquet({text(str(root / staged.items.path))})"
+    spill = staged.folder / "spill"
+    with engine(spill, memory_gib=memory_gib, threads=threads, time_zone="UTC") as connection:
+        ids = connection.sql(f"SELECT item_id FROM {brought}").to_arrow_table()["item_id"]
+        stale, present = _rewritten(table, ids.combine_chunks())
+        connection.register("present", present)
+        added = _merged_files(connection, brought, root)
+    shutil.rmtree(spill)
+    place_files(table, root, added)
+    commit(
+        table,
+        added,
+        stale,
+        # Two merges at once may rewrite different files: the shared transaction lets one of them
+        # begin again, so that an item which both bring is there once.
+        transactions={key: 1, MERGES: (table.transaction_version(MERGES) or 0) + 1},
+        metadata={"day": staged.day, "items": staged.items.rows, "rows_read": staged.rows_read},
+    )
     return True
 
 
-def _merged_file(
-    connection: "duckdb.DuckDBPyConnection", table: "DeltaTable", staged: StagedItems
-) -> StagedFile:
-    """The whole table after the merge, as one file."""
-    root = staged.folder / "items"
+def _rewritten(table: "DeltaTable", brought: "pa.Array") -> "tuple[list[dict], Dataset]":
+    """The files with an item that comes again, those with room for more, and the rows of them all."""
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    rows = rows_of(table)
+    parts = {part.path: part for part in rows.get_fragments()}
+
+    def is_rewritten(file: Mapping[str, Any]) -> bool:
+        if file["num_records"] < FILE_ITEMS / 2:
+            return True
+        known = parts[file["path"]].to_table(schema=rows.schema, columns=["item_id"])["item_id"]
+        return bool(pc.any(pc.is_in(known, value_set=brought)).as_py())
+
+    stale = [file for file in live_files(table) if is_rewritten(file)]
+    chosen = [parts[file["path"]] for file in stale]
+    return stale, ds.FileSystemDataset(chosen, rows.schema, rows.format, rows.filesystem)
+
+
+def _merged_files(
+    connection: "duckdb.DuckDBPyConnection", brought: str, root: Path
+) -> list[StagedFile]:
+    """What was brought and the rows of `present` after the merge, oldest items first."""
     columns = ", ".join(_WANTED)
-    connection.register("present", rows_of(table))
-    brought = f"read_parquet({text(str(root / staged.items.path))})"
     # A tie goes to what was brought: the catalogue that comes later.
-    query = f"""
-    SELECT {columns} FROM (
+    connection.execute(f"""
+    CREATE TEMP TABLE merged AS SELECT {columns} FROM (
         SELECT {columns}, true AS brought FROM {brought}
         UNION ALL SELECT {columns}, false FROM present)
-    QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY {_OLDEST} DESC, brought DESC) = 1"""
-    return write_parquet(connection, query, root, {})
+    QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY {_OLDEST} DESC, brought DESC) = 1
+    ORDER BY COALESCE(published_at, updated_at) NULLS FIRST, item_id""")
+    ((num_items,),) = connection.execute("SELECT count(*) FROM merged").fetchall()
+    return [
+        write_parquet(
+            connection,
+            f"FROM merged WHERE rowid >= {first} AND rowid < {first + FILE_ITEMS}",
+            root,
+            {},
+        )
+        for first in range(0, num_items, FILE_ITEMS)
+    ]
 
 
 def _publish_quarantine(lake: Lake, staged: StagedItems) -> None:

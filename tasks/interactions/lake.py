@@ -140,6 +140,35 @@ class Lake:
         with reaching(self.uri(table), "read"):
             return rows.to_table(columns=wanted, filter=chosen)
 
+    def lookup(
+        self,
+        table: str,
+        column: str,
+        values: pa.Array,
+        *,
+        version: int | None = None,
+    ) -> pa.Table:
+        """Rows of `table` whose `column` is one of `values`, in no order.
+
+        Of a file that holds none of them only that column is read, so a table that is written in
+        the order of its age costs what the values cost, however much lies before them.
+        """
+        import pyarrow.compute as pc
+        import pyarrow.dataset as ds
+
+        opened = self.open(table, version)
+        if opened is None:
+            return SCHEMAS[table].empty_table()
+        rows = rows_of(opened)
+        wanted = ds.field(column).isin(values)
+        found = [rows.schema.empty_table()]
+        with reaching(self.uri(table), "read"):
+            for file in rows.get_fragments():
+                known = file.to_table(schema=rows.schema, columns=[column])[column]
+                if pc.any(pc.is_in(known, value_set=values)).as_py():
+                    found.append(file.to_table(schema=rows.schema, filter=wanted))
+        return pa.concat_tables(found)
+
     def files(self, table: str, days: tuple[date, date] | None = None) -> list[str]:
         """Paths or URLs of the Parquet files of `table`, all or of the days, both included.
 

@@ -1,10 +1,13 @@
 import json
 import os
 import time
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ingest_bench import DAY, Bench, event
 
@@ -107,7 +110,7 @@ def test_a_catalogue_without_titles_stops_the_day(bench: Bench) -> None:
     assert merge(bench, renamed).published == 1
 
 
-@pytest.mark.parametrize("step", ["place_files", "commit", "_merged_file", "_publish_quarantine"])
+@pytest.mark.parametrize("step", ["place_files", "commit", "_merged_files", "_publish_quarantine"])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_kill_at_any_step_and_a_repeat_leave_the_same_catalogue(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
@@ -128,6 +131,70 @@ def test_a_kill_at_any_step_and_a_repeat_leave_the_same_catalogue(
     catalogue(bench, rows)
     assert titles(bench) == {"n1": "a", "n2": "b", "n3": "b"}
     assert len(bench.refused()) == 1
+
+
+def test_a_day_rewrites_the_files_of_its_items_and_no_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(items, "FILE_ITEMS", 10)
+
+    def born(first: int, count: int) -> list[dict[str, Any]]:
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        return [
+            item(n, "born", published_at=(start + timedelta(hours=n)).isoformat())
+            for n in range(first, first + count)
+        ]
+
+    catalogue(bench, born(0, 25))
+
+    assert len(bench.lake.files("items")) == 3
+    for day in range(20):
+        before = set(bench.lake.files("items"))
+        catalogue(bench, born(25 + 4 * day, 4))
+        assert len(before - set(bench.lake.files("items"))) <= 1
+    assert len(titles(bench)) == 25 + 80
+    assert len(bench.lake.files("items")) < 2 * 105 / 10
+
+    before = set(bench.lake.files("items"))
+    catalogue(bench, [item(3, "corrected", "2026-12-01"), *born(105, 1)])
+    assert len(before - set(bench.lake.files("items"))) in (1, 2)
+    assert titles(bench)["n3"] == "corrected"
+    assert len(titles(bench)) == 106
+
+
+def test_items_are_looked_up_without_reading_files_that_hold_none_of_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(items, "FILE_ITEMS", 2)
+    catalogue(bench, [item(n, f"title {n}", f"2026-11-0{n}") for n in range(1, 8)])
+    found = bench.lake.lookup("items", "item_id", pa.array(["n2", "n7", "unheard of"]))
+    assert sorted(found["title"].to_pylist()) == ["title 2", "title 7"]
+    assert found.schema.equals(ITEMS)
+
+    for path in bench.lake.files("items"):
+        if not {"n2", "n7"} & set(pq.read_table(path)["item_id"].to_pylist()):
+            ids = pq.read_table(path, columns=["item_id"])
+            pq.write_table(ids, path)  # without the other columns: whoever reads them sees nulls
+    again = bench.lake.lookup("items", "item_id", pa.array(["n2", "n7"]))
+    assert sorted(again["title"].to_pylist()) == ["title 2", "title 7"]
+    assert bench.lake.lookup("items", "item_id", pa.array([], pa.string())).num_rows == 0
+
+
+def test_catalogues_that_are_merged_at_once_bring_an_item_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(items, "FILE_ITEMS", 2)
+    catalogue(bench, [item(1, "a"), item(2, "a")])  # a full file: neither merge rewrites it
+    staged = []
+    for number in range(4):
+        bench.write(f"{number}.jsonl", json.dumps(item(3, f"by {number}")) + "\n")
+        source = Source("jsonl", "", f"{bench.logs}/{number}.jsonl")
+        staged.append(stage_items(source, DAY, staging=bench.staging, threads=1))
+    with ThreadPoolExecutor(4) as pool:
+        assert all(
+            one.merged for one in pool.map(lambda each: publish_items(bench.lake, each), staged)
+        )
+    assert len(titles(bench)) == 3
 
 
 def test_minds_catalogue_has_no_header_and_eight_columns(bench: Bench) -> None:
