@@ -24,8 +24,9 @@ demo: install
 	@$(BIN)/dayspring simulate --from $(FIRST_DAY) --days 7 --shift category_mix:5 --shift new_topic:5
 	@$(BIN)/dayspring backfill portal --from $(FIRST_DAY) --to $(LAST_DAY)
 
+# Two processes; each does its sums on one thread, for more would only wait for each other.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -17,6 +17,19 @@ settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 
+LONGEST_FIRST = ("grown", "faults", "flows", "stages")
+"""Folders whose files take longest: two processes that share the tests then end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares a fixture in one process: a file's tests, and all of the grown set-up's."""
+    for item in items:
+        folder = item.path.parent.name
+        group = folder if folder == "grown" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+
 
 @pytest.fixture(scope="session")
 def mind_dir() -> Path:
