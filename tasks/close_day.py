@@ -20,6 +20,7 @@ from tasks.references import (
 )
 from tasks.register import data_versions
 from tasks.stage import Clock, logger, stage
+from tasks.superseded import superseded_models
 from tasks.workspace import Workspace
 
 
@@ -94,6 +95,12 @@ def _rows_part(
         "duplicates": published.duplicates,
         "late": published.late,
         "quarantine_reasons": published.quarantine_reasons,
+        "superseded": [
+            found.to_json()
+            for found in (
+                superseded_models(workspace, published.day) if published.revision > 1 else []
+            )
+        ],
         "validation": {"passed": validated.passed, "results": validated.results},
     }
 

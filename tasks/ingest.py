@@ -10,6 +10,19 @@ from tasks.workspace import Workspace
 
 
 @stage
+def read_ahead(workspace: Workspace, day: date, memory_gib: float) -> None:
+    """Stage the logs of `day` before its turn; its `ingest` then only compares and publishes.
+
+    Args:
+        memory_gib: this reading's share of the run's memory.
+    """
+    from tasks.interactions.stage import stage_day
+
+    source = source_of(workspace.config.source)
+    stage_day(source, day, staging=workspace.staging, lake=None, memory_gib=memory_gib)
+
+
+@stage
 def ingest(workspace: Workspace, day: date) -> Staged:
     """Merge the catalogue and stage the logs of `day`; a complete staging is used again.
 

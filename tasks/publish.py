@@ -6,6 +6,7 @@ from pathlib import Path
 from tasks.errors import LakeError
 from tasks.interactions.publish import Publication, publish_day
 from tasks.interactions.staged import read_manifest
+from tasks.plan import closed_attempts, is_under_way
 from tasks.references import Published, Staged
 from tasks.stage import Clock, logger, stage
 from tasks.workspace import Workspace
@@ -54,13 +55,10 @@ def publish(workspace: Workspace, staged: Staged, force: bool) -> Published:
 
 
 def _attempt(workspace: Workspace, made: Publication, force: bool) -> int:
-    """0 at first; a day that is complete is only attempted again on demand."""
-    closed = [
-        entry
-        for entry in workspace.journal.entries(day=made.day, event="closed")
-        if entry.evidence["record"]["revision"] == made.revision
-    ]
-    return len(closed) if force else max(len(closed) - 1, 0)
+    """0 at first; a day that is complete is only attempted again on demand, or to end what began."""
+    closed = len(closed_attempts(workspace, made.day, made.revision))
+    again = force or is_under_way(workspace, made.day, made.revision)
+    return closed if again else max(closed - 1, 0)
 
 
 def _recorded(workspace: Workspace, published: Published, source_digest: str) -> Published:

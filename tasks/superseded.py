@@ -1,41 +1,120 @@
-"""Models that learned from rows which a correction has replaced since."""
+"""Models that learned from rows which a corrected file has since replaced, and what repairs them."""
 
-from datetime import date, timedelta
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from tasks.models import pruned_versions
+from tasks.config import zone
+from tasks.models import name_of
 from tasks.workspace import Workspace
 
+if TYPE_CHECKING:
+    from tasks.registry.journal import Entry
 
-def superseded_models(workspace: Workspace) -> dict[str, list[date]]:
-    """Model version to the days of its training window that were corrected after it was trained.
 
-    A model names the state of the table that it was trained on, and a correction the state that it
-    made; a day's first publication takes no rows away, however late it comes.
+@dataclass(frozen=True)
+class Superseded:
+    """A version that was trained on an old revision of a day."""
+
+    version: str
+    day: date
+    """The day that was corrected."""
+    learned_from: int
+    """The revision that the version was trained on."""
+    revision: int
+    """The day's newest one."""
+
+    @property
+    def words(self) -> str:
+        """The finding in one sentence."""
+        return (
+            f"{name_of(self.version)} learned from revision {self.learned_from} of {self.day}, "
+            f"which revision {self.revision} has replaced"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding in JSON types."""
+        return {**asdict(self), "day": str(self.day)}
+
+
+def superseded_models(workspace: Workspace, day: date | None = None) -> list[Superseded]:
+    """The versions that were trained on a replaced revision, of `day` or of any; oldest first.
+
+    A version is told once for each of its days that was corrected after it was trained. What was
+    published for the first time after a training is no correction: the version never saw the day.
     """
-    window = timedelta(days=workspace.config.finetune.window_days)
-    states: dict[date, int] = {}
-    corrected: dict[date, int] = {}
-    trained: dict[str, tuple[date, int]] = {}
-    for entry in workspace.journal.entries():
-        if entry.day is None or entry.event not in ("published", "trained"):
-            continue
-        if entry.event == "published":
-            evidence = entry.evidence
-            states[entry.day] = evidence["interactions"]
-            if evidence["revision"] > 1:
-                corrected[entry.day] = evidence["interactions"]
-        elif entry.model_version:
-            # Only the first attempt reads the state that the day was published with.
-            state = states[entry.day] if "/a0/" in entry.key else max(states.values())
-            trained[entry.model_version] = (entry.day, state)
-    gone = pruned_versions(workspace)
-    found = {
-        version: [
-            each
-            for each, made in sorted(corrected.items())
-            if day - window < each <= day and made > state
-        ]
-        for version, (day, state) in trained.items()
-        if version not in gone
+    revisions = _revisions(workspace)
+    corrected = {
+        each: known
+        for each, known in revisions.items()
+        if len(known) > 1 and (day is None or each == day)
     }
-    return {version: days for version, days in found.items() if days}
+    if not corrected:
+        return []
+    found = []
+    for trained in workspace.journal.entries(event="trained"):
+        first, last, seen = _learned(workspace, trained, revisions)
+        for each, known in sorted(corrected.items()):
+            if first <= each <= last:
+                old = max((r for r, version in known.items() if version <= seen), default=None)
+                if old is not None and old < max(known):
+                    found.append(Superseded(str(trained.model_version), each, old, max(known)))
+    return found
+
+
+def repair_commands(workspace: Workspace, found: list[Superseded]) -> list[str]:
+    """What brings the champion back to the present revisions; empty if it learned from no old one.
+
+    Days that the champion knows are only published (docs/decisions/0003), so the way back is to
+    the newest champion that knows none of the replaced rows, and forward again from there.
+    """
+    live = workspace.registry.champion()
+    stale = {each.version for each in found}
+    if live is None or live.version not in stale:
+        return []
+    first = min(each.day for each in found if each.version == live.version)
+    back, begin = None, first
+    for version in reversed([move.model_version for move in workspace.journal.moves()]):
+        if version is None or version in stale:
+            continue
+        through = _day_of(workspace, workspace.registry.version(version).trained_through)
+        back, begin = version, max(first, through + timedelta(days=1))
+        break
+    last = max(e.day for e in workspace.journal.entries(event="closed") if e.day)
+    pipeline = workspace.name
+    return [
+        f"dayspring rollback {pipeline} --to {back or 'zero-shot'} "
+        f'--reason "{first} was corrected"',
+        f"dayspring backfill {pipeline} --from {begin} --to {last} --force",
+    ]
+
+
+def _revisions(workspace: Workspace) -> dict[date, dict[int, int]]:
+    """For each day its revisions, each with the table version that first held it."""
+    known: dict[date, dict[int, int]] = {}
+    for entry in workspace.journal.entries(event="published"):
+        if entry.day is not None:
+            evidence = entry.evidence
+            of_day = known.setdefault(entry.day, {})
+            of_day.setdefault(evidence["revision"], evidence["interactions"])
+    return known
+
+
+def _learned(
+    workspace: Workspace, trained: "Entry", revisions: dict[date, dict[int, int]]
+) -> tuple[date, date, int]:
+    """First and last day that a version learned from, and the table version it read them at."""
+    evidence = trained.evidence
+    first, last = (
+        _day_of(workspace, datetime.fromisoformat(evidence[name]))
+        for name in ("trained_from", "trained_through")
+    )
+    assert trained.day is not None
+    # The key names the publication: <day>/r<revision>/a<attempt>/trained.
+    revision = int(trained.key.split("/")[1].removeprefix("r"))
+    return first, last, revisions[trained.day][revision]
+
+
+def _day_of(workspace: Workspace, moment: datetime | None) -> date:
+    assert moment is not None, "every version that Dayspring registers says what it learned from"
+    return moment.astimezone(zone(workspace.config)).date()

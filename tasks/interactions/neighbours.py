@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 
 from tasks.interactions.commit import live_actions
 from tasks.interactions.lake import Lake, rows_of
-from tasks.interactions.source import digest_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -38,37 +37,50 @@ class Neighbours:
         files = live_actions(table)
         return cls(table, day, files.filter(pc.not_equal(files["partition.source_day"], day)))
 
-    def digest(self, event_days: Collection[date]) -> str:
-        """Of the files of these event days: while it stays, so does what `drop_known` finds."""
-        paths = [path for day in event_days for path in self._of_day("path", day)]
-        return digest_of(sorted(paths))
+    @classmethod
+    def none(cls, day: date) -> "Neighbours":
+        """No one: for a day that is read ahead of the days before it, and compared later."""
+        return cls(None, day, None)
+
+    def paths(self, event_days: Collection[date]) -> tuple[str, ...]:
+        """The files of these event days: while they stay, so does what `drop_known` finds."""
+        return tuple(sorted(path for day in event_days for path in self._of_day("path", day)))
 
     def drop_known(
         self, connection: "duckdb.DuckDBPyConnection", event_days: Collection[date], good: str
     ) -> None:
         """Add to `doubled` the rows of `events` that other source days have published."""
         for event_day in event_days:
-            known = sum(self._of_day("num_records", event_day))
-            if known:
-                self._drop_known_of(connection, event_day, known, good)
+            ours = f"FROM events WHERE {good} AND event_date = DATE '{event_day}'"
+            if self.find_known(connection, event_day, ours):
+                connection.execute(
+                    f"""INSERT INTO doubled SELECT rowid {ours}
+                    AND event_id IN (SELECT event_id FROM met)
+                    AND rowid NOT IN (SELECT again FROM doubled)"""
+                )
 
-    def _of_day(self, fact: str, event_day: date) -> list[Any]:
-        """One fact of each file of `event_day`; of all the table's files only these are looked at."""
-        if self.files is None:
-            return []
-        of_day = pc.equal(self.files["partition.event_date"], event_day)
-        return self.files[fact].filter(of_day).to_pylist()
+    def find_known(
+        self, connection: "duckdb.DuckDBPyConnection", event_day: date, ours: str
+    ) -> bool:
+        """Make the table `met`: events of `ours` that other source days have published.
 
-    def _drop_known_of(
-        self, connection: "duckdb.DuckDBPyConnection", event_day: date, known: int, good: str
-    ) -> None:
+        Args:
+            connection: where `ours` can be read.
+            event_day: whose rows both are.
+            ours: SQL from FROM onwards.
+
+        Returns:
+            False where they have published nothing of that day, and no table was made.
+        """
         import pyarrow.dataset as ds
 
+        known = sum(self._of_day("num_records", event_day))
+        if not known:
+            return False
         assert self.table is not None
         others = (ds.field("event_date") == event_day) & (ds.field("source_day") != self.day)
         of_day = f"event_date = '{event_day}'"
         connection.register("known", rows_of(self.table, of_day).filter(others))
-        ours = f"FROM events WHERE {good} AND event_date = DATE '{event_day}'"
         ((mine,),) = connection.execute(f"SELECT count(*) {ours}").fetchall()
         # The smaller side is held in memory: a few late rows, theirs or ours.
         met = "" if known <= mine else f"WHERE event_id IN (SELECT event_id {ours})"
@@ -76,8 +88,11 @@ class Neighbours:
             f"CREATE OR REPLACE TEMP TABLE met AS SELECT DISTINCT event_id FROM known {met}"
         )
         connection.unregister("known")
-        connection.execute(
-            f"""INSERT INTO doubled SELECT rowid {ours}
-            AND event_id IN (SELECT event_id FROM met)
-            AND rowid NOT IN (SELECT again FROM doubled)"""
-        )
+        return True
+
+    def _of_day(self, fact: str, event_day: date) -> list[Any]:
+        """One fact of each file of `event_day`; of all the table's files only these are looked at."""
+        if self.files is None:
+            return []
+        of_day = pc.equal(self.files["partition.event_date"], event_day)
+        return self.files[fact].filter(of_day).to_pylist()

@@ -103,7 +103,7 @@ def _publish_quarantine(lake: Lake, staged: StagedDay) -> Homeless:
 def _publish_interactions(lake: Lake, staged: StagedDay) -> tuple[int, int]:
     table = _table(lake, "interactions")
     if not _is_current(table, staged):
-        if Neighbours.of(lake, staged.day).digest(staged.days) != staged.neighbours:
+        if Neighbours.of(lake, staged.day).paths(staged.days) != staged.neighbours:
             raise LakeError(
                 f"{staged.day} was staged before another day published rows of the same days. "
                 "Run the day again: it is staged anew and compared with them."

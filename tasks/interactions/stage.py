@@ -16,6 +16,7 @@ from tasks.interactions.lake import Lake
 from tasks.interactions.landing import check_any_parsed
 from tasks.interactions.neighbours import Neighbours
 from tasks.interactions.reading import Reading, batches
+from tasks.interactions.rebase import can_rebase, rebase
 from tasks.interactions.rows import MIND_BEHAVIORS, REQUIRED, WANTED, Window
 from tasks.interactions.source import Source, SourceFile, find_files, fingerprint, is_daily
 from tasks.interactions.staged import StagedDay, read_manifest, write_manifest
@@ -26,7 +27,7 @@ def stage_day(
     day: date,
     *,
     staging: Path,
-    lake: Lake,
+    lake: Lake | None,
     memory_gib: float = 1.0,
     threads: int | None = None,
     now: datetime | None = None,
@@ -37,7 +38,8 @@ def stage_day(
         source: where the logs lie and how they are read.
         day: the day in the source's time zone.
         staging: a local folder of this pipeline.
-        lake: asked for what other days have published of the same events.
+        lake: asked for what other days have published of the same events; None to read ahead of
+            them: the repeat with a lake then only compares.
         memory_gib: DuckDB's ceiling; beyond it, it spills into the staging folder.
         threads: DuckDB's threads; all processors by default.
         now: events later than this are refused; the present by default.
@@ -49,9 +51,19 @@ def stage_day(
     files = find_files(source.interactions, day)
     digest = fingerprint(source, files)
     folder = staging / day.isoformat() / digest[:16]
-    neighbours = Neighbours.of(lake, day)
+    neighbours = Neighbours.of(lake, day) if lake else Neighbours.none(day)
     staged = read_manifest(folder)
-    if staged and staged.neighbours == neighbours.digest(staged.days):
+    if staged and (lake is None or staged.neighbours == neighbours.paths(staged.days)):
+        return staged
+    if staged and can_rebase(staged, neighbours):
+        staged = rebase(
+            staged,
+            neighbours,
+            memory_gib=memory_gib,
+            threads=threads,
+            time_zone=source.time_zone,
+        )
+        check_accounting(staged)
         return staged
     shutil.rmtree(folder, ignore_errors=True)
     layout = _layout(source)
@@ -121,7 +133,7 @@ def _write(reading: Reading, digest: str) -> StagedDay:
         quarantine_reasons=reading.reasons(homeless=False),
         homeless_reasons=reading.reasons(homeless=True),
         days=tuple(event_days),
-        neighbours=reading.neighbours.digest(event_days),
+        neighbours=reading.neighbours.paths(event_days),
     )
     check_accounting(staged)
     return staged

@@ -55,8 +55,8 @@ class StagedDay:
     homeless_reasons: Mapping[str, int]
     days: tuple[date, ...]
     """The event days that the good rows belong to, ascending, duplicates included."""
-    neighbours: str
-    """Digest of what other source days had published of these event days when it was staged."""
+    neighbours: tuple[str, ...]
+    """Files of these event days from other source days, that it was compared with."""
 
     def paths(self) -> list[Path]:
         """The Parquet files of the rows to publish; event_date is in their folders' names."""
@@ -125,6 +125,7 @@ def read_manifest(folder: Path) -> StagedDay | None:
             return None
     body["day"] = date.fromisoformat(body["day"])
     body["days"] = tuple(map(date.fromisoformat, body["days"]))
+    body["neighbours"] = tuple(body["neighbours"])
     return StagedDay(**body | {"folder": folder})
 
 

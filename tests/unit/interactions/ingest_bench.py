@@ -39,10 +39,8 @@ class Bench:
         return self.write(name, "".join(json.dumps(row) + "\n" for row in rows))
 
     def stage(self, source: Source | None = None, day: date = DAY, **more: Any) -> StagedDay:
-        options = {"memory_gib": 0.5, "threads": 1, "now": NOW} | more
-        return stage_day(
-            source or self.source(), day, staging=self.staging, lake=self.lake, **options
-        )
+        options = {"memory_gib": 0.5, "threads": 1, "now": NOW, "lake": self.lake} | more
+        return stage_day(source or self.source(), day, staging=self.staging, **options)
 
     def run(self, source: Source | None = None, day: date = DAY, **more: Any) -> Publication:
         return publish_day(self.lake, self.stage(source, day, **more))
