@@ -5,10 +5,11 @@ Exit codes: 0 done, 1 a stage failed, 2 the command or its config is wrong, 130 
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from flows.cli_backfill import app as backfill_app
 from flows.cli_health import app as health_app
 from flows.cli_operate import app as operate_app
 from flows.cli_options import (
@@ -18,9 +19,9 @@ from flows.cli_options import (
     ConfigFile,
     FirstDay,
     Force,
-    LastDay,
     PipelineName,
-    print_json,
+    show_records,
+    show_repairs,
 )
 from flows.cli_review import app as review_app
 from tasks.errors import ConfigError, PipelineError
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at pipelines.yaml.")
 app.add_typer(config_app, name="config")
+app.add_typer(backfill_app)
 app.add_typer(health_app)
 app.add_typer(operate_app)
 app.add_typer(review_app)
@@ -51,37 +53,8 @@ def run(
     from flows.runs import run_day
 
     record = run_day(config.resolve(), pipeline, day.date() if day else None, force=force)
-    _show([record], as_json, document=record)
-
-
-@app.command()
-def backfill(
-    pipeline: PipelineName,
-    first: FirstDay,
-    last: LastDay,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, and why; run nothing.")
-    ] = False,
-    force: Force = False,
-    as_json: AsJson = False,
-    config: ConfigFile = DEFAULT_CONFIG,
-) -> None:
-    """Adapt PIPELINE to a range of days, in order; complete days are skipped."""
-    from flows.runs import plan_range, run_range
-
-    if first > last:
-        raise ConfigError(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}; swap them.")
-    path, span = config.resolve(), (first.date(), last.date())
-    if dry_run:
-        plans = plan_range(path, pipeline, *span, force=force)
-        if as_json:
-            print_json({"pipeline": pipeline, "days": [plan.to_json() for plan in plans]})
-            return
-        for plan in plans:
-            typer.echo(f"{plan.day}  {plan.action:<8}  {plan.reason}")
-        return
-    records = run_range(path, pipeline, *span, force=force)
-    _show(records, as_json, document={"pipeline": pipeline, "days": records})
+    show_records([record], as_json, document=record)
+    show_repairs(config.resolve(), pipeline, [record])
 
 
 @app.command()
@@ -188,28 +161,6 @@ def check_config(config: ConfigFile = DEFAULT_CONFIG) -> None:
     from flows.runs import check
 
     for line in check(config.resolve()):
-        typer.echo(line)
-
-
-def _show(records: list[dict[str, Any]], as_json: bool, document: Any) -> None:
-    if as_json:
-        print_json(document)
-        return
-    _print_table(records)
-    if records:
-        typer.echo(f"report: {records[-1]['report']}\nlook:   dayspring ui")
-
-
-def _print_table(records: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-
-    from tasks.report.terminal import plain_lines, summary_table
-
-    console = Console()
-    if console.is_terminal:
-        console.print(summary_table(records))
-        return
-    for line in plain_lines(records):
         typer.echo(line)
 
 

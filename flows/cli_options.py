@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,3 +26,37 @@ DEFAULT_CONFIG = Path("pipelines.yaml")
 def print_json(document: Any) -> None:
     """Write one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def show_records(records: list[dict[str, Any]], as_json: bool, document: Any) -> None:
+    """Print the days' table and where the last page is; with `as_json` the document alone."""
+    if as_json:
+        print_json(document)
+        return
+    print_table(records)
+    pages = [record["report"] for record in records if "report" in record]
+    if pages:
+        typer.echo(f"report: {pages[-1]}\nlook:   dayspring ui")
+
+
+def print_table(records: Sequence[dict[str, Any]]) -> None:
+    """Print a line a day: wide and coloured on a terminal, plain in files and pipes."""
+    from rich.console import Console
+
+    from tasks.report.terminal import plain_lines, summary_table
+
+    console = Console()
+    if console.is_terminal:
+        console.print(summary_table(records))
+        return
+    for line in plain_lines(records):
+        typer.echo(line)
+
+
+def show_repairs(config: Path, pipeline: str, records: Sequence[dict[str, Any]]) -> None:
+    """Say on stderr which models a corrected day has outdated, and what would repair it."""
+    if any(record.get("superseded") for record in records):
+        from flows.runs import repairs
+
+        for line in repairs(config, pipeline, records):
+            typer.echo(line, err=True)

@@ -12,7 +12,7 @@ from tasks.config import Notice, Pipeline, zone
 from tasks.config_file import load_config
 from tasks.environment import keep_state_under
 from tasks.errors import ConfigError
-from tasks.plan import DayPlan, plan_days
+from tasks.plan import INGESTED, DayPlan, plan_days
 from tasks.records import closed_records, newest_closed, report_path
 from tasks.workspace import Workspace, open_workspace
 
@@ -29,14 +29,28 @@ def run_day(config_file: Path, pipeline: str, day: date | None, *, force: bool) 
 
 
 def plan_range(
-    config_file: Path, pipeline: str, first: date, last: date, *, force: bool
+    config_file: Path,
+    pipeline: str,
+    first: date,
+    last: date,
+    *,
+    force: bool,
+    only_ingest: bool = False,
 ) -> list[DayPlan]:
     """What `run_range` would do, day by day."""
-    return plan_days(prepared(config_file, pipeline), first, last, force=force)
+    workspace = prepared(config_file, pipeline)
+    return plan_days(workspace, first, last, force=force, only_ingest=only_ingest)
 
 
 def run_range(
-    config_file: Path, pipeline: str, first: date, last: date, *, force: bool
+    config_file: Path,
+    pipeline: str,
+    first: date,
+    last: date,
+    *,
+    force: bool,
+    only_ingest: bool = False,
+    parallel: int = 0,
 ) -> list[dict[str, Any]]:
     """Run the backfill flow."""
     workspace = prepared(config_file, pipeline)
@@ -44,7 +58,7 @@ def run_range(
     from flows.backfill import backfill
 
     with progress(), reaching_server(_server()):
-        records = backfill(pipeline, first, last, config_file, force)
+        records = backfill(pipeline, first, last, config_file, force, only_ingest, parallel)
     return [_with_page(workspace, record) for record in records]
 
 
@@ -55,8 +69,24 @@ def _server() -> str:
     return str(PREFECT_API_URL.value() or "of this run")
 
 
+def repairs(config_file: Path, pipeline: str, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which models learned from rows that the records' days have replaced, and what repairs that."""
+    from tasks.superseded import repair_commands, superseded_models
+
+    workspace = prepared(config_file, pipeline)
+    corrected = {record["day"] for record in records if record.get("superseded")}
+    found = [each for each in superseded_models(workspace) if str(each.day) in corrected]
+    commands = repair_commands(workspace, found)
+    lines = [f"{each.words}." for each in found]
+    if not commands:
+        return [*lines, "None of them is live: nothing has to be repaired."] if lines else []
+    return [*lines, "To serve a model that learned from the present rows:", *commands]
+
+
 def _with_page(workspace: Workspace, record: dict[str, Any]) -> dict[str, Any]:
     """The record with the path of its page, which is not the journal's: a home may be moved."""
+    if record["verdict"] == INGESTED:
+        return record
     return {**record, "report": str(report_path(workspace, date.fromisoformat(record["day"])))}
 
 

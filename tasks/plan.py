@@ -58,7 +58,7 @@ def plan_day(workspace: Workspace, day: date, *, force: bool) -> DayPlan:
     if not entries:
         return DayPlan(day, "run", "new")
     if not closed:
-        return DayPlan(day, "continue", f"stopped after {entries[-1].event}")
+        return DayPlan(day, "continue", _stopped_after(entries[-1].event))
     record = closed[-1].evidence["record"]
     published = [entry.evidence for entry in entries if entry.event == "published"]
     known = {(each["source_digest"], each["revision"]) for each in published}
@@ -69,6 +69,10 @@ def plan_day(workspace: Workspace, day: date, *, force: bool) -> DayPlan:
     if force:
         return DayPlan(day, "repeat", f"--force; revision {record['revision']} is complete")
     return DayPlan(day, "skip", f"complete, revision {record['revision']}", record)
+
+
+def _stopped_after(event: str) -> str:
+    return "published, not adapted to" if event == "published" else f"stopped after {event}"
 
 
 def plan_ingest(workspace: Workspace, day: date, *, force: bool) -> DayPlan:
