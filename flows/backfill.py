@@ -11,11 +11,15 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.daily import daily
 from flows.failures import TELLING
 from flows.scheduled import turn_seconds
+from tasks.errors import ConfigError
 from tasks.ingest import ingest, read_ahead
 from tasks.plan import DayPlan, ingested_record, plan_days
 from tasks.publish import publish
 from tasks.validate import validate
 from tasks.workspace import Workspace, open_workspace
+
+LEAST_MEMORY_GIB = 0.25
+"""Below this the ingest engine spills from the start."""
 
 
 @flow(
@@ -61,7 +65,7 @@ def _read_ahead_of(
 ) -> Iterator[DayPlan]:
     """The plans in order, each once its logs are read, the next days' being read meanwhile."""
     unread = [plan.day for plan in plans if plan.record is None]
-    share = workspace.config.compute.memory_gib / (parallel + 1)
+    share = _memory_of_one(workspace, parallel)
     reading = {}
     for plan in plans:
         if parallel and plan.record is None:
@@ -72,3 +76,15 @@ def _read_ahead_of(
             # What cannot be read stops the day in its own turn, with the reason.
             reading[plan.day].wait()
         yield plan
+
+
+def _memory_of_one(workspace: Workspace, parallel: int) -> float:
+    """GiB for each of the readings ahead, which take as much together as the day in turn may."""
+    memory_gib = workspace.config.compute.memory_gib
+    if parallel and memory_gib / parallel < LEAST_MEMORY_GIB:
+        raise ConfigError(
+            f"--parallel {parallel} leaves {memory_gib / parallel:.2g} GiB of compute.memory_gib "
+            f"{memory_gib:g} to each reading, which needs {LEAST_MEMORY_GIB}: choose at most "
+            f"{int(memory_gib / LEAST_MEMORY_GIB)}, or raise compute.memory_gib."
+        )
+    return memory_gib / max(parallel, 1)

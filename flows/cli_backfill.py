@@ -1,8 +1,6 @@
 """Ranges of days: adapted to in order, only ingested, or replayed under another policy."""
 
-from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,8 +11,10 @@ from flows.cli_options import (
     FirstDay,
     Force,
     LastDay,
+    Overrides,
     PipelineName,
-    print_json,
+    Replay,
+    ReplayName,
     show_records,
     show_repairs,
 )
@@ -38,29 +38,34 @@ def backfill(
     days_only_ingest: Annotated[
         bool, typer.Option("--days-only-ingest", help="Publish the days; adapt to none.")
     ] = False,
+    replay: Replay = False,
+    overrides: Overrides = None,
+    name: ReplayName = None,
     as_json: AsJson = False,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Adapt PIPELINE to a range of days, in order; complete days are skipped."""
+    from flows.cli_replay import refuse_replay_options, run_replay, show_plans
+    from flows.runs import plan_range, run_range
+
     if first > last:
         raise ConfigError(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}; swap them.")
     path, span = config.resolve(), (first.date(), last.date())
-    from flows.runs import plan_range, run_range
-
+    if replay:
+        if force or days_only_ingest or parallel:
+            raise ConfigError(
+                "--force, --days-only-ingest and --parallel are for real days, and --replay changes "
+                "none: leave one or the other out."
+            )
+        run_replay(path, pipeline, *span, overrides or [], name, dry_run=dry_run, as_json=as_json)
+        return
+    refuse_replay_options(overrides, name)
     if dry_run:
         plans = plan_range(path, pipeline, *span, force=force, only_ingest=days_only_ingest)
-        _show_plans(pipeline, plans, as_json)
+        show_plans(pipeline, plans, as_json)
         return
     records = run_range(
         path, pipeline, *span, force=force, only_ingest=days_only_ingest, parallel=parallel
     )
     show_records(records, as_json, document={"pipeline": pipeline, "days": records})
     show_repairs(path, pipeline, records)
-
-
-def _show_plans(pipeline: str, plans: list[Any], as_json: bool) -> None:
-    if as_json:
-        print_json({"pipeline": pipeline, "days": [plan.to_json() for plan in plans]})
-        return
-    for plan in plans:
-        typer.echo(f"{plan.day}  {plan.action:<8}  {plan.reason}")

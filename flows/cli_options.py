@@ -16,6 +16,23 @@ ConfigFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Run again what is complete already.")]
+Replay = Annotated[
+    bool,
+    typer.Option(
+        "--replay", help="Another history of the stored days; nothing of it ever goes live."
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="A replay's policy, such as finetune.shots=512; may be repeated.",
+    ),
+]
+ReplayName = Annotated[
+    str | None, typer.Option("--name", help="The replay's; made of its policy by default.")
+]
 DATE: dict[str, Any] = {"formats": ["%Y-%m-%d"], "metavar": "YYYY-MM-DD"}
 FirstDay = Annotated[datetime, typer.Option("--from", help="First day.", **DATE)]
 LastDay = Annotated[datetime, typer.Option("--to", help="Last day, included.", **DATE)]

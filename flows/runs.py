@@ -83,6 +83,41 @@ def repairs(config_file: Path, pipeline: str, records: Sequence[Mapping[str, Any
     return [*lines, "To serve a model that learned from the present rows:", *commands]
 
 
+def plan_replay(
+    config_file: Path,
+    pipeline: str,
+    first: date,
+    last: date,
+    *,
+    overrides: Sequence[str],
+    name: str | None,
+) -> tuple[str, list[DayPlan]]:
+    """The name of a replay, and what it would do day by day."""
+    from tasks.replay import plan_replay, replay_workspace
+
+    real = prepared(config_file, pipeline)
+    workspace = replay_workspace(real, first, overrides, name)
+    _refuse_faults({pipeline: workspace.config})
+    return workspace.name, plan_replay(real, workspace, first, last)
+
+
+def replay_range(
+    config_file: Path,
+    pipeline: str,
+    first: date,
+    last: date,
+    *,
+    overrides: Sequence[str],
+    name: str | None,
+) -> dict[str, Any]:
+    """Run the replay flow; the comparison of the two histories."""
+    plan_replay(config_file, pipeline, first, last, overrides=overrides, name=name)
+    from flows.replay import replay
+
+    with progress():
+        return replay(pipeline, first, last, config_file, list(overrides), name)
+
+
 def _with_page(workspace: Workspace, record: dict[str, Any]) -> dict[str, Any]:
     """The record with the path of its page, which is not the journal's: a home may be moved."""
     if record["verdict"] == INGESTED:

@@ -3,7 +3,8 @@
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -64,6 +65,56 @@ def load_pipeline(config: Config, name: str) -> Pipeline:
     raise ConfigError(f"There is no pipeline {name!r}; pipelines.yaml has: {known}.{hint}")
 
 
+def with_overrides(pipeline: Pipeline, settings: Sequence[str]) -> Pipeline:
+    """`pipeline` with policies replaced by `--set path=value` pairs, such as finetune.shots=512.
+
+    Raises:
+        ConfigError: lists every error, a line each, as `load_config` does.
+    """
+    document = pipeline.model_dump(mode="json", by_alias=True)
+    faults = [fault for text in settings if (fault := _override(document, text))]
+    try:
+        changed = Pipeline.model_validate(document)
+    except ValidationError as error:
+        place = ("pipelines", "-")
+        found = [dict(each) | {"loc": (*place, *each["loc"])} for each in error.errors()]
+        faults += [_explain_one(each).removeprefix("pipelines.-.") for each in found]
+    if faults:
+        raise ConfigError(_listed("--set", faults))
+    return changed
+
+
+POLICIES = ("drift", "retrain", "finetune", "promote")
+"""Sections that decide what is made of a stored day; the others decide how it is stored."""
+
+
+def _override(document: dict[str, Any], setting: str) -> str | None:
+    """Put one `path=value` into `document`; what is wrong with it, or None."""
+    path, equals, value = setting.partition("=")
+    parts = path.strip().split(".")
+    if not equals:
+        return f"{setting}: has no =; write path=value, such as finetune.shots=512"
+    if parts[0] not in POLICIES:
+        close = difflib.get_close_matches(parts[0], POLICIES, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{path}: is no policy over stored days; {hint}allowed: {', '.join(POLICIES)}"
+    try:
+        loaded = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return f"{path}: {value!r} is not a YAML value"
+    place: Any = document
+    for part, below in pairwise(parts):
+        try:
+            place = place[int(part)] if isinstance(place, list) else place[part]
+        except (LookupError, TypeError, ValueError):
+            return f"{path}: there is no {part!r} that holds {below!r}"
+    try:
+        place[int(parts[-1]) if isinstance(place, list) else parts[-1]] = loaded
+    except (LookupError, TypeError, ValueError):
+        return f"{path}: there is no {parts[-1]!r} to set"
+    return None
+
+
 def _read_yaml(path: Path) -> object:
     try:
         text = path.read_text(encoding="utf-8")
@@ -116,7 +167,7 @@ def _explain(path: Path, error: ValidationError, document: object, missing: list
     return _listed(path, [*missing, *lines])
 
 
-def _listed(path: Path, lines: list[str]) -> str:
+def _listed(path: Path | str, lines: list[str]) -> str:
     count = f"{len(lines)} error" + ("s" if len(lines) > 1 else "")
     return "\n".join([f"{path} has {count}; nothing was started:", *(f"  {x}" for x in lines)])
 

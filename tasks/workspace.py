@@ -26,6 +26,19 @@ TRAINING = "finetune"
 
 
 @dataclass(frozen=True)
+class Replay:
+    """A counterfactual history: another policy over the days that a pipeline has stored."""
+
+    pipeline: str
+    name: str
+
+    @property
+    def full_name(self) -> str:
+        """What its registered model, its pages and its runs are called by."""
+        return f"{self.pipeline}-replay-{self.name}"
+
+
+@dataclass(frozen=True)
 class Workspace:
     """A pipeline by name, its config, and where its state lives: under `home`, or on services.
 
@@ -37,14 +50,20 @@ class Workspace:
     home: Path
     services: Services = EMBEDDED
     notices: tuple[Notice, ...] = ()
+    replay: Replay | None = None
+    """Set where this is no pipeline but a replay of one: it reads that one's days, and writes beside."""
 
     @cached_property
     def lake(self) -> "Lake":
         """The pipeline's Delta tables."""
         from tasks.interactions.lake import Lake
+        from tasks.interactions.replay import ReplayLake
 
-        root = self.services.lake or str(self.home / "lake")
-        return Lake(f"{root.rstrip('/')}/{self.name}")
+        root = (self.services.lake or str(self.home / "lake")).rstrip("/")
+        if self.replay is None:
+            return Lake(f"{root}/{self.name}")
+        stored = f"{root}/{self.replay.pipeline}"
+        return ReplayLake(f"{stored}/replays/{self.replay.name}", stored)
 
     @cached_property
     def journal(self) -> "Journal":

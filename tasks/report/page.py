@@ -42,7 +42,7 @@ def render_day(record: Record, history: Sequence[Record]) -> str:
     contest = record.get("contest") or {}
     curves = contest.get("curves") or {}
     columns = sorted((record.get("drift") or {}).get("columns") or [], key=words.excess)[::-1]
-    return _render(
+    return render(
         "page_day.html.j2",
         record=record,
         days=days,
@@ -73,7 +73,7 @@ def render_index(records: Sequence[Record], months: Sequence[str] = ()) -> str:
         months: such as 2026-03, oldest first: each has a list of its own, `<month>.html`.
     """
     days = _days(records)
-    return _render(
+    return render(
         "page_index.html.j2",
         pipeline=days[-1].get("pipeline") if days else "Dayspring",
         days=days,
@@ -149,7 +149,8 @@ def _finalize(value: Any) -> Any:
     return words.visible(value) if type(value) is str else value
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
+    """A page from a template beside this file."""
     return _environment().get_template(template).render(**values).lstrip()
 
 
