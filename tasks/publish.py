@@ -64,7 +64,8 @@ def _attempt(workspace: Workspace, made: Publication, force: bool) -> int:
 def _recorded(workspace: Workspace, published: Published, source_digest: str) -> Published:
     """The publication as the journal keeps it: a repeat trains on the same table versions.
 
-    Keyed by the source too: two sources may hold the same rows of a day, and one may come back.
+    Keyed by the source too: two sources may hold the same rows of a day, and one may come back. A
+    further attempt is recorded as well: it reads newer tables than the one before it.
     """
     from tasks.registry.journal import Outcome
 
@@ -73,10 +74,9 @@ def _recorded(workspace: Workspace, published: Published, source_digest: str) ->
         day=published.day,
         evidence={**published.model_dump(mode="json"), "source_digest": source_digest},
     )
-    key = f"{published.day}/r{published.revision}/published/{source_digest[:16]}"
+    attempt = f"a{published.attempt}/" if published.attempt else ""
+    key = f"{published.day}/r{published.revision}/{attempt}published/{source_digest[:16]}"
     entry = workspace.journal.once(key, "published", lambda: outcome)
-    if published.attempt:
-        return published
     evidence = {k: v for k, v in entry.evidence.items() if k != "source_digest"}
     return Published.model_validate(evidence)
 

@@ -5,7 +5,8 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import zone
-from tasks.models import name_of
+from tasks.models import name_of, pruned_versions
+from tasks.references import Published
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ def superseded_models(workspace: Workspace, day: date | None = None) -> list[Sup
     if not corrected:
         return []
     found = []
+    read = _read_at(workspace)
     for trained in workspace.journal.entries(event="trained"):
-        first, last, seen = _learned(workspace, trained, revisions)
+        first, last = _learned_days(workspace, trained)
+        seen = read[trained.key.removesuffix("trained")]
         for each, known in sorted(corrected.items()):
             if first <= each <= last:
                 old = max((r for r, version in known.items() if version <= seen), default=None)
@@ -74,8 +77,10 @@ def repair_commands(workspace: Workspace, found: list[Superseded]) -> list[str]:
         return []
     first = min(each.day for each in found if each.version == live.version)
     back, begin = None, first
-    for version in reversed([move.model_version for move in workspace.journal.moves()]):
-        if version is None or version in stale:
+    unfit = stale | pruned_versions(workspace)
+    # Not every model that was ever live: one that was rolled back is no place to return to.
+    for version in reversed(workspace.journal.ascent()):
+        if version in unfit:
             continue
         through = _day_of(workspace, workspace.registry.version(version).trained_through)
         back, begin = version, max(first, through + timedelta(days=1))
@@ -100,19 +105,26 @@ def _revisions(workspace: Workspace) -> dict[date, dict[int, int]]:
     return known
 
 
-def _learned(
-    workspace: Workspace, trained: "Entry", revisions: dict[date, dict[int, int]]
-) -> tuple[date, date, int]:
-    """First and last day that a version learned from, and the table version it read them at."""
+def _read_at(workspace: Workspace) -> dict[str, int]:
+    """The table version that each attempt at a day reads, by the beginning of its steps' keys."""
+    found: dict[str, int] = {}
+    for entry in workspace.journal.entries(event="published"):
+        published = {
+            name: value for name, value in entry.evidence.items() if name != "source_digest"
+        }
+        made = Published.model_validate(published)
+        found.setdefault(made.key(""), made.interactions)
+    return found
+
+
+def _learned_days(workspace: Workspace, trained: "Entry") -> tuple[date, date]:
+    """First and last day that a version learned from."""
     evidence = trained.evidence
     first, last = (
         _day_of(workspace, datetime.fromisoformat(evidence[name]))
         for name in ("trained_from", "trained_through")
     )
-    assert trained.day is not None
-    # The key names the publication: <day>/r<revision>/a<attempt>/trained.
-    revision = int(trained.key.split("/")[1].removeprefix("r"))
-    return first, last, revisions[trained.day][revision]
+    return first, last
 
 
 def _day_of(workspace: Workspace, moment: datetime | None) -> date:
