@@ -22,7 +22,7 @@ from tasks.models import name_of, pruned_versions
 from tasks.records import newest_closed
 from tasks.sources import source_of
 from tasks.status import unfinished_days
-from tasks.superseded import superseded_models
+from tasks.superseded import repair_commands, superseded_models
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -281,15 +281,15 @@ def check_corrections(workspace: Workspace) -> list[Finding]:
     from tasks.registry.alias import champion_version
 
     live = champion_version(workspace.registry)
-    days = superseded_models(workspace).get(live or "", [])
+    found = superseded_models(workspace)
+    days = [str(each.day) for each in found if each.version == live]
     if not days:
         return []
-    last = list(newest_closed(workspace))[-1]
     words = (
-        f"{name_of(live)} is live and learned from {', '.join(map(str, days[:3]))} before "
+        f"{name_of(live)} is live and learned from {', '.join(days[:3])} before "
         f"{'its' if len(days) == 1 else 'their'} correction."
     )
-    command = f"dayspring run {workspace.name} --day {last} --force"
+    command = " && ".join(repair_commands(workspace, found))
     return [Finding("corrections", "warning", words, command)]
 
 

@@ -42,7 +42,7 @@ def status_of(workspace: Workspace, now: datetime) -> dict[str, Any]:
         "unfinished_days": [str(day) for day in unfinished_days(workspace)],
         "auc": _auc(records[-TREND_DAYS:]),
         "waiting": waiting_versions(workspace),
-        "superseded": sorted(superseded_models(workspace), key=int),
+        "superseded": sorted({each.version for each in superseded_models(workspace)}, key=int),
         "next_run": schedule.next_run(now).isoformat(),
         "time_zone": schedule.time_zone,
         "today": str(now.astimezone(zone(workspace.config)).date()),

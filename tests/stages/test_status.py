@@ -11,7 +11,6 @@ from portal import FIRST_DAY, write_config
 from flows.cli import main
 from tasks.registry.journal import Outcome
 from tasks.status import live_at, status_of, trend
-from tasks.superseded import superseded_models
 from tasks.workspace import Workspace, open_workspace
 
 NOW = datetime(2026, 3, 9, 9, 0, tzinfo=UTC)
@@ -67,29 +66,6 @@ def test_what_won_waits_until_a_person_decides(workspace):
         outcome = Outcome("r", model_version=version)
         workspace.journal.once(f"{version}/{event}", event, lambda outcome=outcome: outcome)
     assert status_of(workspace, NOW)["waiting"] == ["4"]
-
-
-def test_models_that_learned_from_a_day_before_its_correction_are_superseded(tmp_path):
-    # window_days is 3. v1 learned from day 0, v2 from days 0 to 1, v3 from days 1 to 3; then day 0 is
-    # corrected, and v4 and v5 learn after it. A first publication that comes late supersedes nothing.
-    workspace = open_workspace(write_config(tmp_path, Path("logs")), "portal")
-    story = [
-        (0, "published", {"revision": 1, "interactions": 1}, None),
-        (0, "trained", {}, "1"),
-        (1, "published", {"revision": 1, "interactions": 2}, None),
-        (1, "trained", {}, "2"),
-        (3, "published", {"revision": 1, "interactions": 3}, None),
-        (3, "trained", {}, "3"),
-        (2, "published", {"revision": 1, "interactions": 4}, None),
-        (0, "published", {"revision": 2, "interactions": 5}, None),
-        (0, "trained", {}, "4"),
-        (1, "trained", {}, "5"),  # a second attempt, with --force, on the rows of now
-    ]
-    for place, (n, event, evidence, version) in enumerate(story):
-        outcome = Outcome("r", day=day(n), model_version=version, evidence=evidence)
-        key = f"{day(n)}/r1/a{int(version == '5')}/{event}/{place}"
-        workspace.journal.once(key, event, lambda outcome=outcome: outcome)
-    assert superseded_models(workspace) == {"1": [day(0)], "2": [day(0)]}
 
 
 def test_the_next_run_follows_the_schedule_in_its_own_zone(tmp_path):
