@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.config import zone
 from tasks.models import name_of, pruned_versions
-from tasks.references import Published
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -109,11 +108,9 @@ def _read_at(workspace: Workspace) -> dict[str, int]:
     """The table version that each attempt at a day reads, by the beginning of its steps' keys."""
     found: dict[str, int] = {}
     for entry in workspace.journal.entries(event="published"):
-        published = {
-            name: value for name, value in entry.evidence.items() if name != "source_digest"
-        }
-        made = Published.model_validate(published)
-        found.setdefault(made.key(""), made.interactions)
+        made = entry.evidence
+        key = f"{entry.day}/r{made['revision']}/a{made.get('attempt', 0)}/"
+        found.setdefault(key, made["interactions"])
     return found
 
 

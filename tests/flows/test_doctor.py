@@ -50,7 +50,8 @@ def complete(workspace: Workspace, day: date, *, promote: bool = False) -> None:
         metrics={},
     )
     rmtree(ranker)
-    record(workspace, day, "trained", {}, version.version)
+    learned = {"trained_from": f"{day}T01:00:00+00:00", "trained_through": f"{day}T20:00:00+00:00"}
+    record(workspace, day, "trained", learned, version.version)
     if promote:
         workspace.registry.promote(version.version, compared_with=None, reason="r", evidence={})
         reconcile(workspace)
@@ -271,7 +272,9 @@ def test_a_champion_that_learned_from_a_day_before_its_correction_is_told(config
     workspace.journal.once("corrected", "published", lambda: outcome)
     [finding] = found(config, "corrections")
     assert f"v1 is live and learned from {DAYS[0]} before its correction" in finding.words
-    assert finding.command == f"dayspring run portal --day {DAYS[2]} --force"
+    back = f'dayspring rollback portal --to zero-shot --reason "{DAYS[0]} was corrected"'
+    again = f"dayspring backfill portal --from {DAYS[0]} --to {DAYS[2]} --force"
+    assert finding.command == f"{back} && {again}"
 
 
 def test_runs_that_prefect_believes_in_and_late_ones_are_told(
