@@ -1,7 +1,10 @@
-"""Run a backfill that kills itself, as SIGKILL does, at one chosen moment.
+"""Run `dayspring backfill portal` with a fault at one chosen moment.
 
-Usage: killed_run.py MOMENT CONFIG FIRST LAST. A moment is `function:MODULE:NAME`, right after that
-function did its work, or `event:NAME`, with the event's work done and its journal entry not written.
+Usage: killed_run.py MOMENT CONFIG FIRST LAST. A moment is
+
+    function:MODULE:NAME      killed, as by SIGKILL, right after that function did its work
+    event:NAME|NAME           killed when one of these events has happened and is not yet recorded
+    full:MODULE:NAME:FOLDER   the disk of FOLDER is full from after that function's work on
 """
 
 import importlib
@@ -9,37 +12,48 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from datetime import date
-from functools import wraps
+from contextlib import suppress
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
+
+FILLER = "filler"
+"""The file that fills a disk: delete it, and there is space again."""
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_after(module: str, name: str) -> None:
-    """Let the process die when the function has returned for the first time."""
+def fill(folder: Path) -> None:
+    """Take all the space that the folder's file system has left."""
+    with (folder / FILLER).open("ab", buffering=0) as filler, suppress(OSError):
+        while filler.write(bytes(1 << 16)):
+            pass
+
+
+def after(module: str, name: str, act: Callable[[], None]) -> None:
+    """Let `act` follow on each return of the function."""
     home = importlib.import_module(module)
     function: Callable[..., Any] = getattr(home, name)
 
     @wraps(function)
-    def last(*args: Any, **kwargs: Any) -> Any:
-        function(*args, **kwargs)
-        die()
+    def followed(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        act()
+        return result
 
-    setattr(home, name, last)
+    setattr(home, name, followed)
 
 
-def die_before_recording(event: str) -> None:
-    """Let the process die when the journal is about to record `event`."""
+def die_before_recording(events: list[str]) -> None:
+    """Let the process die when the journal is about to record one of `events`."""
     from tasks.registry.journal import Journal
 
     once = Journal.once
 
     def last(self: Journal, key: str, named: str, compute: Any) -> Any:
-        if named == event and self.find(key) is None:
+        if named in events and self.find(key) is None:
             compute()
             die()
         return once(self, key, named, compute)
@@ -48,16 +62,28 @@ def die_before_recording(event: str) -> None:
 
 
 def main(moment: str, config: str, first: str, last: str) -> None:
-    kind, _, rest = moment.partition(":")
+    kind, *rest = moment.split(":")
     if kind == "function":
-        die_after(*rest.split(":"))
+        after(*rest, die)
     elif kind == "event":
-        die_before_recording(rest)
-    from flows.runs import run_range
+        die_before_recording(rest[0].split("|"))
+    elif kind == "full":
+        module, name, folder = rest
+        after(module, name, partial(fill, Path(folder)))
+    from flows.cli import main as dayspring
 
-    run_range(
-        Path(config), "portal", date.fromisoformat(first), date.fromisoformat(last), force=False
-    )
+    sys.argv = [
+        "dayspring",
+        "backfill",
+        "portal",
+        "--from",
+        first,
+        "--to",
+        last,
+        "--config",
+        config,
+    ]
+    dayspring()
 
 
 if __name__ == "__main__":

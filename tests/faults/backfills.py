@@ -1,0 +1,164 @@
+"""What fault runs share: a backfill as a process of its own, and what has to be equal afterwards."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tasks.simulator.simulate import DaySummary
+from tasks.workspace import Workspace
+
+STAGES = [
+    "function:tasks.interactions.items:publish_items",
+    "function:tasks.interactions.stage:stage_day",
+    "function:tasks.quality.validate:validate_day",
+    "function:tasks.interactions.publish:_publish_quarantine",
+    "function:tasks.interactions.publish:_publish_interactions",
+    "event:published",
+    "event:scored",
+    "event:profiled",
+    "event:triggered",
+    "function:tasks.recommender.store:save_ranker",
+    "event:trained",
+    "event:judged",
+    "event:promoted|kept",
+    "function:tasks.report.page:render_index",
+    "event:closed",
+]
+"""The moments of `killed_run.py` in the order of a day; after each the next run continues."""
+
+TABLES = ("interactions", "items", "quarantine", "item_hours")
+
+OWN_TO_A_RUN = {"seconds", "train_seconds", "rows_per_second", "live_since", "folder"}
+"""Evidence that says how long a run took, when and where: it differs between any two runs."""
+
+PARSED = ("event_id", "event_time", "impression_id", "user_id", "item_id", "label")
+
+
+def run(
+    moment: str, config: Path, days: Sequence[date], env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Backfill `days` in a process that dies at `moment`, or never."""
+    script = Path(__file__).parent / "killed_run.py"
+    return subprocess.run(
+        [sys.executable, str(script), moment, str(config), str(days[0]), str(days[-1])],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+    )
+
+
+def table(workspace: Workspace, name: str) -> list[dict[str, Any]]:
+    """The table's rows in an order of their own, without the time of ingest."""
+    rows: pa.Table = workspace.lake.read(name)
+    kept = [column for column in rows.column_names if column not in {"ingest_time", "folder"}]
+    return sorted(rows.select(kept).to_pylist(), key=lambda row: repr(sorted(row.items())))
+
+
+def journal(workspace: Workspace) -> list[tuple[str, ...]]:
+    """The entries without what is a run's own, in the order of their keys."""
+    return sorted(
+        (entry.key, entry.event, str(entry.model_version), json.dumps(_lasting(entry.evidence)))
+        for entry in workspace.journal.entries()
+    )
+
+
+def _lasting(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _lasting(v) for k, v in value.items() if k not in OWN_TO_A_RUN}
+    return [_lasting(each) for each in value] if isinstance(value, list) else value
+
+
+def versions(workspace: Workspace) -> list[str]:
+    """Every registered version's number."""
+    from tasks.registry.store import open_client
+
+    client = open_client(workspace.tracking_uri)
+    return [v.version for v in client.search_model_versions(f"name='{workspace.registry.name}'")]
+
+
+def champion(workspace: Workspace) -> str | None:
+    """The live version's number."""
+    live = workspace.registry.champion()
+    return live.version if live else None
+
+
+def differences(found: Workspace, expected: Workspace) -> list[str]:
+    """In words, what of tables, journal, versions and champion is not as expected."""
+    faults = [
+        f"table {name} differs" for name in TABLES if table(found, name) != table(expected, name)
+    ]
+    theirs, ours = journal(expected), journal(found)
+    faults += [f"journal lacks or alters {row[0]}" for row in theirs if row not in ours]
+    faults += [f"journal has besides {row[0]}" for row in ours if row not in theirs]
+    if sorted(versions(found)) != sorted(versions(expected)):
+        faults.append(f"versions {versions(found)} instead of {versions(expected)}")
+    if champion(found) != champion(expected):
+        faults.append(f"champion {champion(found)} instead of {champion(expected)}")
+    return faults
+
+
+def lost_and_doubled(
+    workspace: Workspace, logs: Path, planted: Sequence[DaySummary]
+) -> tuple[int, int, list[str]]:
+    """Events of the logs that are not published, rows published twice, and accounts that do not add up.
+
+    The logs are read line by line here, by none of the project's own readers.
+    """
+    good = {
+        row["event_id"]
+        for day in planted
+        for row in _lines(logs / "interactions" / str(day.day))
+        if _is_good(row)
+    }
+    published = Counter(
+        workspace.lake.read("interactions", columns=["event_id"])["event_id"].to_pylist()
+    )
+    doubled = sum(published.values()) - len(published)
+    return len(good - published.keys()), doubled, _unaccounted(workspace, planted)
+
+
+def _unaccounted(workspace: Workspace, planted: Sequence[DaySummary]) -> list[str]:
+    faults = []
+    for day in planted:
+        closed = workspace.journal.entries(day=day.day, event="published")
+        counts = closed[-1].evidence if closed else {}
+        expected = {
+            "rows_read": day.lines,
+            "quarantined": sum(day.malformed.values()),
+            "duplicates": day.duplicates,
+            "published": day.lines - sum(day.malformed.values()) - day.duplicates,
+        }
+        found = {name: counts.get(name) for name in expected}
+        if found != expected:
+            faults.append(f"{day.day}: {found} instead of {expected}")
+    return faults
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    texts = [
+        line
+        for file in sorted(folder.glob("*.json.gz"))
+        for line in gzip.decompress(file.read_bytes()).decode().splitlines()
+    ]
+    return [row for text in texts if isinstance(row := _parsed(text), dict)]
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _is_good(row: Mapping[str, Any]) -> bool:
+    whole = all(row.get(name) is not None for name in PARSED)
+    return whole and row["label"] in (0, 1) and str(row["event_time"]).endswith("Z")
