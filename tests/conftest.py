@@ -21,6 +21,7 @@ LONGEST_FIRST = ("grown", "faults", "flows", "stages")
 """Folders whose files take longest: two processes that share the tests then end together."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the marks are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep what shares a fixture in one process: a file's tests, and all of the grown set-up's."""
     for item in items:
