@@ -150,7 +150,7 @@ def test_a_refused_parquet_row_is_kept_as_json_with_its_number(bench: Bench) -> 
         ("2026-11-02.jsonl", "{}".encode("utf-16"), "UTF-16"),
         ("2026-11-02.jsonl", '{"user_id": "é"}\n'.encode("utf-16-le"), "can be parsed as jsonl"),
         ("2026-11-02.jsonl", b"PAR1....PAR1", "is Parquet"),
-        ("2026-11-02.jsonl", gzip.compress(b"{}"), "gzip without the suffix"),
+        ("2026-11-02.jsonl", gzip.compress(b"{}", mtime=0), "gzip without the suffix"),
         ("2026-11-02.jsonl", b"a,b,c\n1,2,3\n", "can be parsed as jsonl"),
     ],
 )
