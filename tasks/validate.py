@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.config import Pipeline
-from tasks.errors import ValidationFailed
+from tasks.errors import LakeError, LakeUnavailable, ValidationFailed
 from tasks.references import Staged, Validated
 from tasks.stage import Clock, logger, stage
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tasks.quality.expectations import CustomExpectation
     from tasks.quality.suite import RecentDay
     from tasks.quality.validate import ExpectationResult
+    from tasks.registry.journal import Entry
 
 SHOWN_ROWS = 3
 """Rows named in an error; the report lists more."""
@@ -75,14 +78,10 @@ def recent_days(workspace: Workspace, day: date) -> list["RecentDay"]:
     """Rows and click rate of the published days before `day`, from their hourly counts."""
     from tasks.quality.suite import RecentDay
 
-    first = day - timedelta(days=workspace.config.validate_.recent_days)
-    hours = workspace.lake.read(
-        "item_hours",
-        columns=["event_date", "impressions", "clicks"],
-        days=(first, day - timedelta(days=1)),
-    )
+    published = workspace.journal.entries(event="published")
+    hours = _hours_before(workspace, day, published)
     # A day that only late rows have reached yet says nothing of what a day is like.
-    whole = {entry.day for entry in workspace.journal.entries(event="published")}
+    whole = {entry.day for entry in published}
     days = hours.group_by("event_date").aggregate([("impressions", "sum"), ("clicks", "sum")])
     return [
         RecentDay(
@@ -91,6 +90,38 @@ def recent_days(workspace: Workspace, day: date) -> list["RecentDay"]:
         for row in days.sort_by("event_date").to_pylist()
         if row["event_date"] in whole
     ]
+
+
+def _hours_before(workspace: Workspace, day: date, published: "Sequence[Entry]") -> pa.Table:
+    """The hourly counts of the recent days, without what `day` itself has brought them.
+
+    A day that was killed after its publication is validated again, and must find what it found
+    before: its late rows are counted in earlier days by then. So it reads the counts as the last
+    day before it left them, or those of now where that state was pruned.
+    """
+    from tasks.interactions.publish import published_revision
+
+    def read(version: int | None) -> pa.Table:
+        return workspace.lake.read(
+            "item_hours",
+            columns=["event_date", "impressions", "clicks"],
+            days=(
+                day - timedelta(days=workspace.config.validate_.recent_days),
+                day - timedelta(days=1),
+            ),
+            version=version,
+        )
+
+    earlier = (entry for entry in reversed(published) if entry.day and entry.day < day)
+    last = next(earlier, None)
+    if last is None or published_revision(workspace.lake, day) is None:
+        return read(None)
+    try:
+        return read(last.evidence["item_hours"])
+    except LakeUnavailable:
+        raise
+    except LakeError:
+        return read(None)
 
 
 def _known_items(workspace: Workspace) -> pa.ChunkedArray:

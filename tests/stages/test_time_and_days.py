@@ -7,10 +7,12 @@ import pyarrow as pa
 from portal import FIRST_DAY, write_config
 
 from tasks.context import _told_apart_by_day
-from tasks.interactions.schema import ITEM_HOURS
+from tasks.interactions.schema import INTERACTIONS, ITEM_HOURS
 from tasks.registry.journal import Outcome
 from tasks.validate import recent_days
 from tasks.workspace import open_workspace
+
+INTERACTIONS_OPEN = pa.schema([field.with_nullable(True) for field in INTERACTIONS])
 
 
 def hour_of(day: date, impressions: int, clicks: int) -> pa.Table:
@@ -27,6 +29,27 @@ def test_a_day_that_only_late_rows_have_reached_is_not_a_recent_day(tmp_path):
         workspace.lake.replace_day("item_hours", day, rows, app_id=f"hours/{day}", app_version=1)
     workspace.journal.once("k", "published", lambda: Outcome("published", day=whole))
     assert recent_days(workspace, today) == [(whole, 1600, 0.1)]
+
+
+def test_a_day_validated_again_does_not_count_the_late_rows_that_it_brought(tmp_path):
+    workspace = open_workspace(write_config(tmp_path, Path("logs")), "portal")
+    before, today = FIRST_DAY, FIRST_DAY.replace(day=FIRST_DAY.day + 1)
+    lake, app = workspace.lake, f"hours/{before}"
+    first = lake.replace_day(
+        "item_hours", before, hour_of(before, 1600, 160), app_id=app, app_version=1
+    )
+    evidence = {"item_hours": first}
+    workspace.journal.once(
+        "k", "published", lambda: Outcome("published", day=before, evidence=evidence)
+    )
+    assert recent_days(workspace, today) == [(before, 1600, 0.1)]
+    # Today is published, its late rows are counted in the day before; then the run is killed.
+    row = dict.fromkeys(INTERACTIONS.names) | {"event_date": before, "source_day": today}
+    lake.append_once(
+        "interactions", pa.Table.from_pylist([row], INTERACTIONS_OPEN), app_id=f"day/{today}"
+    )
+    lake.replace_day("item_hours", before, hour_of(before, 1640, 160), app_id=app, app_version=2)
+    assert recent_days(workspace, today) == [(before, 1600, 0.1)]
 
 
 def test_impressions_numbered_from_zero_every_day_stay_apart():
