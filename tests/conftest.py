@@ -21,13 +21,8 @@ LONGEST_FIRST = ("grown", "faults", "flows", "stages")
 """Folders whose files take longest: two processes that share the tests then end together."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before the marks are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares a fixture in one process: a file's tests, and all of the grown set-up's."""
-    for item in items:
-        folder = item.path.parent.name
-        group = folder if folder == "grown" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Begin with the longest files; each file stays in one process, with its fixtures."""
     order = {name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
 
