@@ -25,6 +25,9 @@ from tasks.interactions.staged import StagedDay, StagedFile
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
+PUBLICATIONS = "publications"
+"""Application transaction that counts the table's publications, whatever their day."""
+
 
 @dataclass(frozen=True)
 class Publication:
@@ -109,7 +112,10 @@ def _publish_interactions(lake: Lake, staged: StagedDay) -> tuple[int, int]:
                 "Run the day again: it is staged anew and compared with them."
             )
         stale = live_files(table, "source_day", staged.day)
-        _replace(table, staged, staged.folder / "interactions", staged.interactions, stale, {})
+        # One transaction for all days: of two neighbours that looked at the same moment, neither of
+        # which saw the other, the second has to look again.
+        turn = {PUBLICATIONS: (table.transaction_version(PUBLICATIONS) or 0) + 1}
+        _replace(table, staged, staged.folder / "interactions", staged.interactions, stale, turn)
     return int(table.transaction_version(f"day/{staged.day}")), int(table.version())
 
 

@@ -89,10 +89,10 @@ def test_two_writers_at_once_lose_and_double_nothing(
     lake = f"{services['DAYSPRING_LAKE']}-writers"
     config = on_services(write_config(tmp_path, portal_logs), lake)
     script = Path(__file__).with_name("publishing_writer.py")
-    shared = [f"shared/{n}" for n in range(10)]
+    shared = [f"shared/{n}" for n in range(5)]
     writers = []
     for name, days in (("a", [DAYS[0], DAYS[2]]), ("b", [DAYS[1]])):
-        keys = ",".join([*shared, *(f"{name}/{n}" for n in range(10))])
+        keys = ",".join([*shared, *(f"{name}/{n}" for n in range(5))])
         writers.append(
             subprocess.Popen(
                 [
@@ -118,7 +118,7 @@ def test_two_writers_at_once_lose_and_double_nothing(
         writer.stdin.write("go\n")
         writer.stdin.flush()
     for writer in writers:
-        _, told = writer.communicate(timeout=120)
+        _, told = writer.communicate(timeout=400)
         assert writer.returncode == 0, told
 
     workspace = open_workspace(config, "portal")
@@ -126,4 +126,4 @@ def test_two_writers_at_once_lose_and_double_nothing(
     assert len(rows["event_id"].unique()) == rows.num_rows
     assert set(rows["source_day"].to_pylist()) == set(DAYS)
     keys = [entry.key for entry in workspace.journal.entries()]
-    assert sorted(keys) == sorted([*shared, *(f"{w}/{n}" for w in "ab" for n in range(10))])
+    assert sorted(keys) == sorted([*shared, *(f"{w}/{n}" for w in "ab" for n in range(5))])

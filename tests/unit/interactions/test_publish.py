@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from ingest_bench import DAY, Bench, event
 
 from tasks.errors import LakeError
 from tasks.interactions import publish, stage
+from tasks.interactions.lake import Lake
+from tasks.interactions.neighbours import Neighbours
 from tasks.interactions.publish import publish_day, published_revision
 from tasks.interactions.reading import batches
 from tasks.interactions.source import find_files
@@ -234,3 +236,28 @@ def test_an_old_version_stays_readable_after_a_correction(bench: Bench) -> None:
     bench.write_rows([event(1)])
     bench.run()
     assert bench.lake.read("interactions", version=first.version).num_rows == 3
+
+
+def test_of_two_neighbours_that_look_at_the_same_moment_the_second_looks_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Event 1 is in both days' files; each is published while the other has been compared already."""
+    later = DAY + timedelta(days=1)
+    bench.write_rows([event(1), event(2)])
+    bench.write_rows(
+        [event(1), event(3, event_time=f"{later}T01:00:00Z")], f"{later.isoformat()}.jsonl"
+    )
+    first, second = bench.stage(), bench.stage(day=later)
+    look = publish.Neighbours.of
+
+    def look_then_let_the_other_publish(lake: Lake, day: date) -> Neighbours:
+        found = look(lake, day)
+        monkeypatch.setattr(publish.Neighbours, "of", look)
+        publish_day(bench.lake, second)
+        return found
+
+    monkeypatch.setattr(publish.Neighbours, "of", look_then_let_the_other_publish)
+    with pytest.raises(LakeError, match="Run the day again"):
+        publish_day(bench.lake, first)
+    bench.run()
+    assert bench.published("event_id") == [("e1",), ("e2",), ("e3",)]
