@@ -3,6 +3,8 @@
 Exit codes: 0 done, 1 a stage failed, 2 the command or its config is wrong, 130 interrupted.
 """
 
+import shlex
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +17,7 @@ from flows.cli_operate import app as operate_app
 from flows.cli_options import (
     DATE,
     DEFAULT_CONFIG,
+    MOST_DAYS,
     AsJson,
     ConfigFile,
     FirstDay,
@@ -102,7 +105,7 @@ def predict(
 @app.command()
 def simulate(
     first: FirstDay,
-    days: Annotated[int, typer.Option(min=1, max=3660, help="How many days.")] = 7,
+    days: Annotated[int, typer.Option(min=1, max=MOST_DAYS, help="How many days.")] = 7,
     out: Annotated[
         Path | None, typer.Option(help="The portal pipeline's place by default.")
     ] = None,
@@ -167,7 +170,11 @@ def check_config(config: ConfigFile = DEFAULT_CONFIG) -> None:
 def main() -> None:
     """Run the command line; a PipelineError is a message and an exit code, never a traceback."""
     try:
-        app()
+        raise SystemExit(app(prog_name="dayspring", standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        _leave(_usage(error), 2)
+    except typer.Abort:
+        _leave("Interrupted.", 130)
     except ConfigError as error:
         _leave(str(error), 2)
     except PipelineError as error:
@@ -176,6 +183,17 @@ def main() -> None:
         _leave(
             f"{type(error).__name__}: {error}\nThis is a mistake of ours; {_keep_traceback()}", 1
         )
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the command line, what was written, and where its rules are."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "dayspring"
+    said = str(getattr(error, "format_message", error.__str__)()).replace("Value error, ", "")
+    written = shlex.join(["dayspring", *sys.argv[1:]])
+    return (
+        f"{said or 'A command is missing.'}\nYou wrote: {written}\nWhat it takes: {command} --help"
+    )
 
 
 def _keep_traceback() -> str:

@@ -6,6 +6,7 @@ import typer
 
 from flows.cli_options import (
     DEFAULT_CONFIG,
+    MOST_DAYS,
     AsJson,
     ConfigFile,
     FirstDay,
@@ -50,6 +51,11 @@ def backfill(
 
     if first > last:
         raise ConfigError(f"--from {first:%Y-%m-%d} is after --to {last:%Y-%m-%d}; swap them.")
+    if (last - first).days >= MOST_DAYS:
+        raise ConfigError(
+            f"--from {first:%Y-%m-%d} --to {last:%Y-%m-%d} are {(last - first).days + 1:,} days, and "
+            f"a range has at most {MOST_DAYS:,}. Check the years, or ask for fewer."
+        )
     path, span = config.resolve(), (first.date(), last.date())
     if replay:
         if force or days_only_ingest or parallel:

@@ -39,6 +39,9 @@ LastDay = Annotated[datetime, typer.Option("--to", help="Last day, included.", *
 
 DEFAULT_CONFIG = Path("pipelines.yaml")
 
+MOST_DAYS = 3660
+"""Ten years: a longer range is a mistyped one."""
+
 
 def print_json(document: Any) -> None:
     """Write one JSON document on stdout."""

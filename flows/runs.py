@@ -14,6 +14,7 @@ from tasks.environment import keep_state_under
 from tasks.errors import ConfigError
 from tasks.plan import INGESTED, DayPlan, plan_days
 from tasks.records import closed_records, newest_closed, report_path
+from tasks.sources import source_of
 from tasks.workspace import Workspace, open_workspace
 
 
@@ -167,12 +168,13 @@ def check(config_file: Path) -> list[str]:
 
 
 def _refuse_faults(pipelines: Mapping[str, Pipeline], notices: Sequence[Notice] = ()) -> None:
-    """What pydantic cannot see: expectations by class name, drift thresholds by column, addresses.
+    """What pydantic cannot see: locations, columns, expectations by name, thresholds, addresses.
 
     Raises:
         ConfigError: all faults of all the pipelines, before a day is touched.
     """
     from tasks.drift.compare import check_thresholds
+    from tasks.interactions.source import check_source
     from tasks.notices.send import check_address
     from tasks.quality.expectations import check_expectations
     from tasks.validate import custom_expectations
@@ -186,6 +188,7 @@ def _refuse_faults(pipelines: Mapping[str, Pipeline], notices: Sequence[Notice] 
             faults.append(f"notify.{place}.to: {error}")
     for name, pipeline in pipelines.items():
         looks = (
+            partial(check_source, source_of(pipeline.source)),
             partial(check_expectations, custom_expectations(pipeline)),
             partial(check_thresholds, pipeline.drift.thresholds),
         )
@@ -195,7 +198,8 @@ def _refuse_faults(pipelines: Mapping[str, Pipeline], notices: Sequence[Notice] 
             except ConfigError as error:
                 faults += [f"pipelines.{name}.{line}" for line in str(error).splitlines()]
     if faults:
-        raise ConfigError("\n".join([*faults, "Nothing was started."]))
+        advice = "Nothing was started. Change them, then look again with `dayspring config check`."
+        raise ConfigError("\n".join([*faults, advice]))
 
 
 def predict_rows(
@@ -228,6 +232,12 @@ def simulate_portal(
         impressions_per_day=max(1, rows // SimulatorSettings.slate_size),
         shifts=tuple(parse_shift(shift) for shift in shifts),
     )
+    late = [shift for shift in settings.shifts if shift.day > days]
+    if late:
+        raise ConfigError(
+            f"Shift {late[0].kind} begins on day {late[0].day}, after the last of {days} days. "
+            f"Give it a day of 1 to {days}, or raise --days."
+        )
     summary = simulate(settings, out=folder, first_day=first, days=days, truth=truth)
     return f"{summary.lines:,} rows of {days} days written to {folder}"
 

@@ -4,6 +4,7 @@ Read it with `tasks.config_file.load_config`. What has no default, the operator 
 """
 
 import difflib
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -21,6 +22,16 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, given: Any) -> Any:
+        # pydantic reads true as 1, and YAML reads yes and on as true.
+        for name, field in cls.model_fields.items():
+            value = given.get(name) if isinstance(given, dict) else None
+            if isinstance(value, bool) and field.annotation in (int, float):
+                raise ValueError(f"{name} is {value}, which is no number: write digits")
+        return given
 
 
 def _known_zone(name: str) -> str:
@@ -238,7 +249,17 @@ class Retention(Section):
     """Every state of the tables within so many days stays readable; a kept model's as long as it."""
 
 
-PipelineName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+def _plain_name(name: str) -> str:
+    # It names folders, tables, deployments and registered models, which all allow these.
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
+        raise ValueError(
+            f"{name!r} cannot name a pipeline: use up to 63 lower-case letters, digits, - and _, "
+            "beginning with a letter"
+        )
+    return name
+
+
+PipelineName = Annotated[str, AfterValidator(_plain_name)]
 
 
 class Pipeline(Section):
@@ -289,10 +310,19 @@ class Notice(Section):
     """What is told."""
 
 
+def _local_folder(home: str) -> str:
+    if "://" in home:
+        raise ValueError(
+            f"{home!r} is no folder of this machine: name one, and set services.lake for tables on "
+            "an object store"
+        )
+    return home
+
+
 class Config(Section):
     """The whole document."""
 
-    home: str = "./.dayspring"
+    home: Annotated[str, AfterValidator(_local_folder)] = "./.dayspring"
     """Folder of all state; relative paths start at pipelines.yaml's folder."""
     services: Services = Services()
     """Shared state on servers and object stores."""

@@ -17,6 +17,10 @@ from tasks.errors import ConfigError
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
 
+MOST_VALUES = 100_000
+"""Of a whole document; a pipeline has about fifty."""
+
+
 class _UniqueKeys(yaml.SafeLoader):
     """SafeLoader that refuses a key written twice, where YAML would keep the last one silently."""
 
@@ -123,15 +127,40 @@ def _read_yaml(path: Path) -> object:
             f"{path} does not exist. Start dayspring in the folder of pipelines.yaml, or name it "
             "with --config."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as UTF-8 text: {error}") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}. Name a readable file with --config."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}. Save it as UTF-8."
+        ) from None
     try:
         document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+        raise ConfigError(f"{path} is not valid YAML: {error}\nRepair that place.") from None
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} must be a mapping with the keys home and pipelines.")
+        raise ConfigError(
+            f"{path} holds {'nothing' if document is None else repr(document)[:80]}, and must be a "
+            "mapping. Write the keys home and pipelines, as the README shows."
+        )
+    _refuse_expansion(path, document)
     return document
+
+
+def _refuse_expansion(path: Path, document: object) -> None:
+    """Refuse aliases that make a short text a huge or endless document."""
+    waiting, values = [document], 0
+    while waiting:
+        value = waiting.pop()
+        values += 1
+        if values > MOST_VALUES:
+            raise ConfigError(
+                f"{path} has more than {MOST_VALUES:,} values once its aliases (*name) are filled in. "
+                "Write out what they stand for, or use fewer."
+            )
+        if isinstance(value, dict | list):
+            waiting.extend(value.values() if isinstance(value, dict) else value)
 
 
 def _substitute(
@@ -169,7 +198,13 @@ def _explain(path: Path, error: ValidationError, document: object, missing: list
 
 def _listed(path: Path | str, lines: list[str]) -> str:
     count = f"{len(lines)} error" + ("s" if len(lines) > 1 else "")
-    return "\n".join([f"{path} has {count}; nothing was started:", *(f"  {x}" for x in lines)])
+    return "\n".join(
+        [
+            f"{path} has {count}; nothing was started:",
+            *(f"  {x}" for x in lines),
+            "Change them, then look again with `dayspring config check`.",
+        ]
+    )
 
 
 def _explain_one(error: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from tasks.config import zone
 from tasks.drift import trigger
 from tasks.drift.compare import ColumnDrift, DriftReport
 from tasks.memory import remembered
-from tasks.models import name_of
+from tasks.models import live_champion, name_of
 from tasks.records import closed_records
 from tasks.references import ChampionRecord, DriftFound, Published, Trigger
 from tasks.stage import logger, stage
@@ -37,7 +37,7 @@ def _decide(
 ) -> Trigger:
     if (obstacle := _obstacle(workspace, champion)) is not None:
         return Trigger(retrain=False, reasons=[obstacle])
-    live = workspace.registry.champion()
+    live = live_champion(workspace)
     if champion.version is None and live is not None:
         words = f"{name_of(live.version)} has learned from this very day: it is trained and judged again"
         return Trigger(retrain=True, reasons=[words])

@@ -1,6 +1,6 @@
 """Stage: the day's profile against the champion's training window."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from tasks.config import zone
@@ -117,12 +117,12 @@ def _embeddings(workspace: Workspace, ids, catalogue) -> "ItemEmbeddings":  # ty
 def _reference_days(workspace: Workspace, day: date, version: str | None) -> tuple[date, date]:
     """The champion's training days before `day`; the recent window before there is a champion."""
     yesterday = day - timedelta(days=1)
-    if version is None:
+    live = workspace.registry.version(version) if version else None
+    if live is None or live.trained_from is None or live.trained_through is None:
         return day - timedelta(days=workspace.config.finetune.window_days), yesterday
-    tags, local = workspace.registry.version(version).tags, zone(workspace.config)
+    local = zone(workspace.config)
     first, last = (
-        datetime.fromisoformat(tags[name]).astimezone(local).date()
-        for name in ("trained_from", "trained_through")
+        moment.astimezone(local).date() for moment in (live.trained_from, live.trained_through)
     )
     return first, min(last, yesterday)
 

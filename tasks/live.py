@@ -3,6 +3,7 @@
 from datetime import date
 from typing import TYPE_CHECKING
 
+from tasks.errors import RegistryError
 from tasks.plan import plan_day
 from tasks.sources import day_digest
 from tasks.workspace import Workspace
@@ -26,7 +27,8 @@ def reconcile(workspace: Workspace, continued: date | None = None) -> "Entry | N
     the time at which it was found. Safe to call at any moment and to repeat.
 
     Raises:
-        RegistryError: the registry or the journal cannot be read or written.
+        RegistryError: the registry or the journal cannot be read or written, or the registry has
+            lost the version that the journal says is live.
     """
     live, last = workspace.registry.standing()
     moves = workspace.journal.moves()
@@ -38,6 +40,8 @@ def reconcile(workspace: Workspace, continued: date | None = None) -> "Entry | N
         return record_move(workspace, last)
     if live == known:
         return None
+    if live is None:
+        refuse_lost(workspace, known)
     key = f"found/{live or 'zero-shot'}/after/{moves[-1].key if moves else 'nothing'}"
     event = "promoted" if live is not None else "rolled_back"
     return workspace.journal.once(key, event, lambda: _found(workspace, live))
@@ -55,6 +59,21 @@ def _will_be_recorded(workspace: Workspace, move: "Move", day: date) -> bool:
         and trained[-1].model_version == move.version
         and published[-1].evidence["source_digest"] == day_digest(workspace.config.source, day)
     )
+
+
+def refuse_lost(workspace: Workspace, recorded: str | None) -> None:
+    """See that the version that the journal calls live is still there, though no alias is on it.
+
+    Raises:
+        RegistryError: it is not. To go on would be to begin again without telling anyone.
+    """
+    if recorded is not None and not workspace.registry.has(recorded):
+        raise RegistryError(
+            f"The journal says that v{recorded} of {workspace.registry.name} is live, but the registry "
+            f"{workspace.tracking_uri} does not know it: the registry was lost or replaced, or the "
+            "version deleted. Restore the registry from a backup; or promote another version by "
+            "setting the alias `champion` in MLflow."
+        )
 
 
 def record_move(workspace: Workspace, move: "Move") -> "Entry":

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from tasks.config import zone
+from tasks.live import refuse_lost
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -16,12 +17,24 @@ def name_of(version: str | None) -> str:
     return f"v{version}" if version else "zero-shot"
 
 
+def live_champion(workspace: Workspace) -> "ModelVersion | None":
+    """The version that is live; None is the zero-shot model.
+
+    Raises:
+        RegistryError: the registry has lost the version that the journal says is live.
+    """
+    live = workspace.registry.champion()
+    if live is None:
+        refuse_lost(workspace, workspace.journal.champion_at(datetime.now(UTC)))
+    return live
+
+
 def incumbent_before(workspace: Workspace, moment: datetime) -> str | None:
     """The champion, or the latest one before it that saw nothing at or after `moment`.
 
     None is the zero-shot model.
     """
-    live = workspace.registry.champion()
+    live = live_champion(workspace)
     if live is None:
         return None
     if learned_before(live, moment):
@@ -41,7 +54,7 @@ def pruned_versions(workspace: Workspace) -> set[str]:
 
 def overtaken_by(workspace: Workspace, day: date) -> str | None:
     """The champion, if it has learned from days after `day`: what it learns now would be older."""
-    live = workspace.registry.champion()
+    live = live_champion(workspace)
     next_day = day_start(workspace, day + timedelta(days=1))
     return name_of(live.version) if live and not learned_before(live, next_day) else None
 

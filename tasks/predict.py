@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from tasks.config import zone
 from tasks.context import scoring_context
-from tasks.errors import SourceError
+from tasks.errors import ConfigError, SourceError
 from tasks.interactions.engine import engine, name, text
 from tasks.interactions.schema import HISTORY, UTC_TIME
-from tasks.models import load, name_of
+from tasks.models import live_champion, load, name_of
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -40,16 +40,17 @@ def predict_file(workspace: Workspace, source: Path, output: Path | None) -> tup
         How many rows were scored, and by which model.
 
     Raises:
-        SourceError: the file, its format, a column or a value cannot be used.
+        ConfigError: a path is not one of a file of a known format.
+        SourceError: the file's content, a column or a value cannot be used.
     """
     from tasks.recommender.score import score
 
-    _check_format(source, READERS)
-    if output is not None:
-        _check_format(output, WRITERS)
+    _check_format("--input", source, READERS)
     if not source.is_file():
-        raise SourceError(f"{source} is not a file; give --input a file of candidates.")
-    champion = workspace.registry.champion()
+        raise ConfigError(f"--input {source} is not a file; name a file of candidates.")
+    if output is not None:
+        _check_output(output)
+    champion = live_champion(workspace)
     version = champion.version if champion else None
     with engine(
         workspace.staging / "predict",
@@ -65,10 +66,22 @@ def predict_file(workspace: Workspace, source: Path, output: Path | None) -> tup
     return rows.num_rows, name_of(version)
 
 
-def _check_format(path: Path, known: dict[str, str]) -> None:
+def _check_format(option: str, path: Path, known: dict[str, str]) -> None:
     if path.suffix not in known:
-        raise SourceError(
-            f"{path} ends with {path.suffix!r}, which names no format; use {', '.join(known)}."
+        raise ConfigError(
+            f"{option} {path} ends with {path.suffix!r}, which names no format; "
+            f"use one of {', '.join(known)}."
+        )
+
+
+def _check_output(output: Path) -> None:
+    """Before anything is scored: a place that cannot be written to."""
+    _check_format("--output", output, WRITERS)
+    if output.is_dir():
+        raise ConfigError(f"--output {output} is a folder; name a file.")
+    if not output.parent.is_dir():
+        raise ConfigError(
+            f"--output {output} lies in {output.parent}, which is no folder; make it, or name another."
         )
 
 
@@ -76,6 +89,8 @@ def _read(connection: "duckdb.DuckDBPyConnection", workspace: Workspace, source:
     """The rows of `source` with our names and types, in the file's order."""
     import duckdb
 
+    if not source.stat().st_size:
+        raise SourceError(f"{source} is empty; give it a line for each candidate.")
     table = f"{READERS[source.suffix]}({text(str(source))})"
     theirs = workspace.config.source.columns
     try:
@@ -92,17 +107,23 @@ def _read(connection: "duckdb.DuckDBPyConnection", workspace: Workspace, source:
             f"{_expression(ours, theirs.get(ours, ours), found)} AS {ours}" for ours in _DEFAULTS
         )
         rows = connection.sql(f"SELECT {chosen} FROM {table}").to_arrow_table()  # noqa: S608
-    except duckdb.Error as error:
-        first = str(error).splitlines()[0]
-        raise SourceError(f"{source} cannot be read: {first}. Repair that value.") from None
+        rows = rows.cast(_CANDIDATES)
+    except (duckdb.Error, pa.ArrowException) as error:
+        first = str(error).splitlines()[0].rstrip(". ")
+        raise SourceError(
+            f"{source} cannot be read: {first}. Repair that value, or write the file again."
+        ) from None
     if not rows.num_rows:
-        raise SourceError(f"{source} holds no rows, so there is nothing to score.")
+        raise SourceError(
+            f"{source} holds no rows, so there is nothing to score; give it one for each candidate."
+        )
     for needed in ("user_id", "item_id", "event_time"):
         if rows[needed].null_count:
             raise SourceError(
-                f"{source}: {rows[needed].null_count} rows have no {needed}; fill it."
+                f"{source}: {rows[needed].null_count:,} of its {rows.num_rows:,} rows have no "
+                f"{needed}, which every candidate needs; fill it."
             )
-    return rows.cast(_CANDIDATES)
+    return rows
 
 
 _CANDIDATES = pa.schema(

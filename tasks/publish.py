@@ -8,7 +8,7 @@ from tasks.interactions.publish import Publication, publish_day
 from tasks.interactions.staged import read_manifest
 from tasks.plan import closed_attempts, is_under_way
 from tasks.references import Published, Staged
-from tasks.stage import Clock, logger, stage
+from tasks.stage import Clock, logger, stage, tell_refused
 from tasks.workspace import Workspace
 
 
@@ -51,6 +51,7 @@ def publish(workspace: Workspace, staged: Staged, force: bool) -> Published:
         published.interactions,
         f", {published.late:,} late rows to their own days" if published.late else "",
     )
+    tell_refused(published.day, made.quarantine_reasons, workspace.lake.uri("quarantine"))
     return published
 
 

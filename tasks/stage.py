@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import date
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -59,6 +60,18 @@ def stage(function: Stage) -> Stage:
         retry_delay_seconds=PAUSES_SECONDS,
         retry_condition_fn=_worth_repeating,
     )(told)
+
+
+def tell_refused(day: date, reasons: Mapping[str, int], quarantine: str) -> None:
+    """Say why rows were refused, where they are now, and what brings them back."""
+    if reasons:
+        logger.info(
+            "%s  refused    %s; each row is kept with its file and line in %s. "
+            "Repair the source, deliver the files again and run the day again to have them",
+            day,
+            ", ".join(f"{count:,} × {reason}" for reason, count in reasons.items()),
+            quarantine,
+        )
 
 
 class Clock:

@@ -57,6 +57,11 @@ class Layout:
         """Whether the format is a table of separated values."""
         return self.format in ("csv", "tsv", "mind")
 
+    @property
+    def delimiter(self) -> str:
+        """What stands between separated values."""
+        return "," if self.format == "csv" else "\t"
+
 
 def check_files(files: Sequence[SourceFile], layout: Layout) -> None:
     """See that every file is what its suffix and the format say, down to its last byte.
@@ -95,7 +100,8 @@ def _check_file(path: Path, layout: Layout) -> None:
         raise SourceError(f"{path} is UTF-16; logs must be UTF-8. Convert it (iconv -t UTF-8).")
     elif found:
         raise SourceError(
-            f"{path} is {found}, but `source.format` is {layout.format}. Set the format or rename."
+            f"{path} is {found}, but `source.format` is {layout.format}. "
+            "Set the format, or rename or unpack the file."
         )
 
 
@@ -117,7 +123,7 @@ def selects(
         SourceError: a required or renamed column is not in a file's header.
     """
     if layout.format == "jsonl":
-        yield _json_select(files, layout)
+        yield from _json_selects(connection, files, layout)
         return
     headers = [_columns(connection, file.path, layout) for file in files]
     for columns, group in itertools.groupby(range(len(files)), key=lambda at: headers[at]):
@@ -154,9 +160,20 @@ def check_columns(
             hint = f"; the closest is {near[0]!r}" if near else ""
             raise SourceError(
                 f"{path} has no column {theirs!r} for {column}{hint}. "
-                f"Found: {', '.join(map(repr, found)) or 'none'}. "
-                f"Name it in `{layout.setting}`: {{{column}: <the file's name>}}."
+                f"Found: {', '.join(map(repr, found)) or 'none'}. {_column_step(column, found, layout)}"
             )
+
+
+def _column_step(column: str, found: list[str], layout: Layout) -> str:
+    """What to do about a column that is not there."""
+    other = next((sign for sign in ",;\t|" if len(found) == 1 and sign in found[0]), None)
+    if layout.separated and other:
+        return (
+            f"Its values are separated by {other!r}, and those of {layout.format} by "
+            f"{layout.delimiter!r}: write the file with {layout.delimiter!r}, or set `source.format`."
+        )
+    header = "Give the file a header line, or name" if layout.separated else "Name"
+    return f"{header} it in `{layout.setting}`: {{{column}: <the file's name>}}."
 
 
 def sample_keys(path: Path) -> list[str]:
@@ -173,26 +190,47 @@ def sample_keys(path: Path) -> list[str]:
     return list(keys)
 
 
-def _json_select(files: Sequence[SourceFile], layout: Layout) -> str:
+def _json_selects(
+    connection: "duckdb.DuckDBPyConnection", files: Sequence[SourceFile], layout: Layout
+) -> Iterator[str]:
+    marks = [_has_mark(file.path) for file in files]
+    for marked, group in itertools.groupby(range(len(files)), key=lambda at: marks[at]):
+        at = list(group)
+        select = _json_select([files[number] for number in at], at[0], layout)
+        if not marked:
+            yield select
+            continue
+        # DuckDB 2.0 skips a byte order mark in one thread; with more, the first row is lost to it.
+        ((threads,),) = connection.execute("SELECT current_setting('threads')").fetchall()
+        connection.execute("SET threads = 1")
+        yield select
+        connection.execute(f"SET threads = {threads}")
+
+
+def _has_mark(path: Path) -> bool:
+    with open_plain(path) as stream:
+        return stream.read(3) == b"\xef\xbb\xbf"
+
+
+def _json_select(files: Sequence[SourceFile], first: int, layout: Layout) -> str:
     theirs = dict.fromkeys(layout.theirs(column) for column in layout.wanted)
     columns = ", ".join(f"{text(key)}: 'VARCHAR'" for key in theirs)
     picked = ", ".join(f"{name(layout.theirs(ours))} AS {ours}" for ours in layout.wanted)
     paths = texts([str(file.path) for file in files])
     # With ignore_errors a line that is no object comes as a row of NULLs, so none is lost.
     return (
-        f"SELECT file_index::BIGINT AS file, {picked} FROM read_json({paths}, "
+        f"SELECT {first} + file_index::BIGINT AS file, {picked} FROM read_json({paths}, "
         f"columns = {{{columns}}}, format = 'newline_delimited', ignore_errors = true, "
         f"maximum_object_size = {_OBJECT_BYTES})"
     )
 
 
 def _separated_reader(paths: str, columns: list[str], layout: Layout) -> str:
-    delimiter = "," if layout.format == "csv" else "\t"
     quote = "" if layout.format == "mind" else '"'
     spec = ", ".join(f"{text(column)}: 'VARCHAR'" for column in columns)
     return (
         f"read_csv({paths}, auto_detect = false, columns = {{{spec}}}, "
-        f"delim = {text(delimiter)}, quote = {text(quote)}, escape = {text(quote)}, "
+        f"delim = {text(layout.delimiter)}, quote = {text(quote)}, escape = {text(quote)}, "
         f"header = {not layout.headless}, nullstr = '', store_rejects = true)"
     )
 
@@ -214,12 +252,12 @@ def _columns(
         lines = head.decode("utf-8-sig", "strict" if len(head) < _HEADER_BYTES else "ignore")
     except UnicodeDecodeError:
         lines = head.split(b"\n")[0].decode("latin-1")
-    delimiter = "," if layout.format == "csv" else "\t"
-    columns = next(csv.reader(lines.splitlines(), delimiter=delimiter), [])
+    columns = next(csv.reader(lines.splitlines(), delimiter=layout.delimiter), [])
     repeated = {column for column in columns if columns.count(column) > 1}
     if repeated:
         raise SourceError(
-            f"{path} has the column {sorted(repeated)[0]!r} twice in its header; names must differ."
+            f"{path} has the column {sorted(repeated)[0]!r} twice in its header, where names must "
+            "differ. Rename one of them where the file is made."
         )
     return tuple(columns)
 

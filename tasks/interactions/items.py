@@ -250,9 +250,10 @@ def _merge(lake: Lake, staged: StagedItems, memory_gib: float, threads: int | No
     spill = staged.folder / "spill"
     with engine(spill, memory_gib=memory_gib, threads=threads, time_zone="UTC") as connection:
         ids = connection.sql(f"SELECT item_id FROM {brought}").to_arrow_table()["item_id"]
-        stale, present = _rewritten(table, ids.combine_chunks())
-        connection.register("present", present)
-        added = _merged_files(connection, brought, root)
+        with reaching(table.table_uri, "read"):
+            stale, present = _rewritten(table, ids.combine_chunks())
+            connection.register("present", present)
+            added = _merged_files(connection, brought, root)
     shutil.rmtree(spill)
     place_files(table, root, added)
     commit(

@@ -272,13 +272,16 @@ def reaching(uri: str, purpose: str) -> Iterator[None]:
         LakeUnavailable: an object store does not answer or refuses.
         LakeError: a folder cannot be used, or the table's files contradict its log.
     """
+    import duckdb
     from deltalake.exceptions import CommitFailedError, DeltaError
 
+    # DuckDB's is what it makes of an error of Arrow's while it reads `rows_of` a table.
+    broken = (DeltaError, OSError, pa.ArrowException, duckdb.InvalidInputException)
     try:
         yield
     except CommitFailedError:
         raise  # another writer was first: `retrying` looks again
-    except (DeltaError, OSError, pa.ArrowException) as error:
+    except broken as error:
         cause = _cause(error)
         if "://" in uri and not uri.startswith("file://"):
             raise LakeUnavailable(
@@ -286,8 +289,9 @@ def reaching(uri: str, purpose: str) -> Iterator[None]:
                 "(AWS_ENDPOINT_URL) and its credentials, then run it again; nothing was half-written."
             ) from error
         raise LakeError(
-            f"{uri} cannot be {purpose}: {cause}. Check the folder's permissions, its files and the "
-            "free disk space, then run it again; nothing was half-written."
+            f"{uri} cannot be {purpose}: {cause}. Check the folder's permissions and the free disk "
+            "space, and restore files that are missing or damaged from a backup; then run it again. "
+            "Nothing was half-written."
         ) from error
 
 

@@ -150,7 +150,8 @@ def check_any_parsed(
     if unparsed and unparsed[0] == total:
         raise SourceError(
             f"{files[0].path}: none of its {total:,} lines can be parsed as {layout.format} "
-            f"({unparsed[1]}). Check `source.format` and the file's encoding (UTF-8)."
+            f"({unparsed[1]}). Check `source.format` and the file's encoding (UTF-8), deliver the "
+            "file again, then repeat the day."
         )
 
 

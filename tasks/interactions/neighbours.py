@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.interactions.commit import live_actions
-from tasks.interactions.lake import Lake, rows_of
+from tasks.interactions.lake import Lake, reaching, rows_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -84,9 +84,10 @@ class Neighbours:
         ((mine,),) = connection.execute(f"SELECT count(*) {ours}").fetchall()
         # The smaller side is held in memory: a few late rows, theirs or ours.
         met = "" if known <= mine else f"WHERE event_id IN (SELECT event_id {ours})"
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE met AS SELECT DISTINCT event_id FROM known {met}"
-        )
+        with reaching(self.table.table_uri, "read"):
+            connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE met AS SELECT DISTINCT event_id FROM known {met}"
+            )
         connection.unregister("known")
         return True
 

@@ -1,5 +1,6 @@
 """Where a day's logs and catalogue lie: locations with a `{date}`, files, fingerprints."""
 
+import difflib
 import glob
 import hashlib
 import re
@@ -10,11 +11,14 @@ from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from tasks.errors import SourceError
+from tasks.errors import ConfigError, SourceError
+from tasks.interactions.rows import WANTED
+from tasks.interactions.schema import ITEMS
 
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "mind")
 
 _DATE = re.compile(r"\{date(?::([^{}]+))?\}")
+_SOME_DAY = date(2003, 11, 25)
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -51,6 +55,49 @@ class SourceFile:
     sha256: str
 
 
+def check_source(source: Source) -> None:
+    """Find every fault of `source` that needs no file to be seen.
+
+    Raises:
+        ConfigError: a location's date, or a column to rename, is none we know; all, one per line.
+    """
+    faults = [
+        *_location_faults("source.interactions", source.interactions),
+        *_location_faults("source.items", source.items),
+        *_column_faults("source.columns", source.columns, WANTED),
+        *_column_faults("source.item_columns", source.item_columns, tuple(ITEMS.names)),
+    ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _location_faults(setting: str, location: str) -> list[str]:
+    faults = [
+        f"{setting}: {{{braced}}} is no date: write {{date}}, or {{date:%Y%m%d}} for another form"
+        for braced in re.findall(r"\{([^{}]*)\}", _DATE.sub("", location))
+    ]
+    for form in filter(None, _DATE.findall(location)):
+        try:
+            told = datetime.strptime(_SOME_DAY.strftime(form), form).date() == _SOME_DAY
+        except ValueError:
+            told = False
+        if not told:
+            faults.append(
+                f"{setting}: {{date:{form}}} does not tell a day: it needs year, month and day, "
+                "such as {date:%Y%m%d}"
+            )
+    return faults
+
+
+def _column_faults(setting: str, renamed: Mapping[str, str], ours: tuple[str, ...]) -> list[str]:
+    faults = []
+    for column in sorted(set(renamed) - set(ours)):
+        close = difflib.get_close_matches(column, ours, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        faults.append(f"{setting} has no {column!r}{hint}: it may name {', '.join(ours)}")
+    return faults
+
+
 def is_daily(location: str) -> bool:
     """Whether the location names a day, so that its files belong to one."""
     return _DATE.search(location) is not None
@@ -72,15 +119,13 @@ def find_files(location: str, day: date) -> list[SourceFile]:
     paths = [Path(filled)] if Path(filled).is_file() else []
     if not paths and _WILD.search(filled):
         paths = sorted(map(Path, glob.glob(filled, recursive=True)))  # noqa: PTH207
+    others = [path for path in paths or [Path(filled)] if not path.is_file()]
     paths = [path for path in paths if path.is_file()]
     if not paths:
-        raise SourceError(f"No file for {day} at {filled}. {_nearest(location, day)}")
+        there = "".join(map(_instead, others))
+        raise SourceError(f"No file for {day} at {filled}{there}. {_nearest(location, day)}")
     for path in paths:
-        if _WILD.search(str(path)):
-            raise SourceError(
-                f"{path} has a glob character (* ? [) in its name, which would match other files "
-                "too. Rename it."
-            )
+        _check_name(path)
     root = _fixed_part(location)
     with ThreadPoolExecutor(max_workers=4) as pool:
         return list(pool.map(lambda path: _describe(path, _name_below(path, root)), paths))
@@ -126,6 +171,27 @@ def _sha256(path: Path, _size: int, _changed_ns: int) -> str:
         ) from error
 
 
+def _check_name(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise SourceError(f"{str(path)!r} is a name that is not UTF-8. Rename the file.") from None
+    if _WILD.search(str(path)):
+        raise SourceError(
+            f"{path} has a glob character (* ? [) in its name, which would match other files "
+            "too. Rename it."
+        )
+
+
+def _instead(path: Path) -> str:
+    """What stands where a file should, if anything does."""
+    if path.is_dir():
+        return f": {path.name} is a folder"
+    if path.is_symlink():
+        return f": {path.name} is a link that leads to no file"
+    return f": {path.name} is no regular file" if path.exists() else ""
+
+
 def _fixed_part(location: str) -> Path:
     """The folder above the first `{date}` or wildcard."""
     moving = re.search(r"[{*?\[]", location)
@@ -144,7 +210,8 @@ def _nearest(location: str, day: date) -> str:
     found = sorted(_days_found(location), key=lambda other: abs((other - day).days))[:3]
     if not found:
         return "No other day has one either: check the location in `source`."
-    return f"The nearest days with files are {', '.join(map(str, sorted(found)))}."
+    days = ", ".join(map(str, sorted(found)))
+    return f"Deliver it, or run a day that has one; the nearest are {days}."
 
 
 def _days_found(location: str) -> set[date]:
@@ -156,7 +223,7 @@ def _days_found(location: str) -> set[date]:
     dated = re.compile(re.escape(head) + "(" + re.sub(r"%.", r"\\d+", re.escape(form)) + ")")
     days = set()
     for path in glob.glob(pattern, recursive=True):  # noqa: PTH207
-        if text := dated.match(path):
+        if (text := dated.match(path)) and Path(path).is_file():
             try:
                 days.add(datetime.strptime(text[1], form).date())
             except ValueError:

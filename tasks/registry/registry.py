@@ -30,7 +30,7 @@ from tasks.registry.registration import (
     resume_run,
 )
 from tasks.registry.removal import Leftover, leftovers_of, remove_run, versions_of
-from tasks.registry.store import explained, open_client, sqlite_path
+from tasks.registry.store import explained, has_content, open_client, sqlite_path
 from tasks.registry.version import (
     APPROVED,
     CHALLENGER,
@@ -168,6 +168,22 @@ class Registry:
                     f"{self.name} has no version {version!r}. A version is a number such as '3'; "
                     "MLflow's page of the model lists them."
                 ) from error
+
+    def has(self, version: str) -> bool:
+        """Whether there is a version of that number, by whomever it was registered."""
+        if not self._exists():
+            return False
+        client = self._client
+        from mlflow.exceptions import MlflowException
+
+        with self._reading(f"Reading version {version} of {self.name}"):
+            try:
+                client.get_model_version(self.name, version)
+            except MlflowException as error:
+                if error.error_code in ABSENT:
+                    return False
+                raise
+        return True
 
     def download(self, version: str) -> Path:
         """A local folder with the version's ranker, as it was registered.
@@ -324,8 +340,7 @@ class Registry:
 
     def standing(self) -> tuple[str | None, Move | None]:
         """The version that is live, and Dayspring's last move of the alias; fast."""
-        path = sqlite_path(self.tracking_uri)
-        if path is not None and not path.exists():
+        if not self._exists():
             return None, None  # a question creates no database
         with (
             self._reading(f"Reading the alias {CHAMPION} of {self.name}"),
@@ -417,7 +432,7 @@ class Registry:
     def _exists(self) -> bool:
         """Whether there is a registry to ask: a question creates no database."""
         database = sqlite_path(self.tracking_uri)
-        return database is None or database.exists()
+        return database is None or has_content(database)
 
     @cached_property
     def _client(self) -> "MlflowClient":
@@ -448,8 +463,7 @@ class Registry:
             yield lease.check
 
     def _by_alias(self, alias: str) -> ModelVersion | None:
-        database = sqlite_path(self.tracking_uri)
-        if database is not None and not database.exists():
+        if not self._exists():
             return None  # a question creates no database
         client = self._client  # opened first: it makes MLflow quiet before the import
         from mlflow.exceptions import MlflowException

@@ -1,5 +1,6 @@
 """Opening MLflow: quietly, whole or not at all, and with errors that say what to do next."""
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -50,6 +51,8 @@ def open_client(tracking_uri: str) -> "MlflowClient":
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    # It logs the traceback of every database error that it raises; `explained` tells it once.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     path = sqlite_path(tracking_uri)
     if path is not None:
         _prepare_sqlite(path)
@@ -100,9 +103,9 @@ def _client(tracking_uri: str) -> "MlflowClient":
 
 def _prepare_sqlite(path: Path) -> None:
     """Create the database if there is none, and refuse a file that is something else."""
-    if not _has_content(path):
+    if not has_content(path):
         with held(path.with_name(f"{path.name}.lock")):
-            if not _has_content(path):
+            if not has_content(path):
                 _create_sqlite(path)
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
@@ -123,5 +126,6 @@ def _create_sqlite(path: Path) -> None:
     draft.replace(path)
 
 
-def _has_content(path: Path) -> bool:
+def has_content(path: Path) -> bool:
+    """Whether there is a file with anything in it."""
     return path.exists() and path.stat().st_size > 0

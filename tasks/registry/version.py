@@ -67,6 +67,9 @@ LAST_MOVE = "last_move"
 LIVE_SINCE = "live_since"
 """Tag: when the alias `champion` moved here, ISO 8601 in UTC."""
 
+TRAINED_FROM = "trained_from"
+"""Tag: time of the oldest row the model was trained on, ISO 8601."""
+
 TRAINED_THROUGH = "trained_through"
 """Tag: time of the newest row the model was trained on, ISO 8601."""
 
@@ -102,14 +105,29 @@ class ModelVersion:
         return f"models:/{self.name}/{self.version}"
 
     @property
+    def trained_from(self) -> datetime | None:
+        """Time of the oldest row it was trained on, where the tag says."""
+        return self._time(TRAINED_FROM)
+
+    @property
     def trained_through(self) -> datetime | None:
         """Time of the newest row it was trained on, where the tag says."""
-        return _time(self.tags.get(TRAINED_THROUGH))
+        return self._time(TRAINED_THROUGH)
 
     @property
     def live_since(self) -> datetime | None:
         """When it last became champion; None for a version that never was."""
-        return _time(self.tags.get(LIVE_SINCE))
+        return self._time(LIVE_SINCE)
+
+    def _time(self, tag: str) -> datetime | None:
+        written = self.tags.get(tag)
+        try:
+            return datetime.fromisoformat(written) if written else None
+        except ValueError:
+            raise RegistryError(
+                f"Version {self.version} of {self.name} has the tag {tag} {written!r}, which is no "
+                "ISO 8601 time: it was edited. Correct the tag on the version's page in MLflow."
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -194,7 +212,3 @@ def from_mlflow(found: "MlflowVersion") -> ModelVersion:
         description=found.description or "",
         tags=tags,
     )
-
-
-def _time(written: str | None) -> datetime | None:
-    return datetime.fromisoformat(written) if written else None

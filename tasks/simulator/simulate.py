@@ -109,7 +109,12 @@ def simulate(
     """
     if days < 1:
         raise ConfigError(f"days is {days}; simulate 1 or more.")
+    if first_day.toordinal() + days > date.max.toordinal():
+        raise ConfigError(
+            f"{days} days from {first_day} end after {date.max}. Begin earlier, or simulate fewer."
+        )
     _check_apart(out, truth)
+    _check_folder(out)
     level = find_level(settings, first_day)
     summaries = []
     with ExitStack() as stack:
@@ -253,6 +258,15 @@ def _write_gzip(path: Path, text: bytes | memoryview) -> int:
 def _open_truth(path: Path) -> pq.ParquetWriter:
     path.parent.mkdir(parents=True, exist_ok=True)
     return pq.ParquetWriter(path, TRUTH)
+
+
+def _check_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{out} cannot be made a folder for the logs: {error.strerror}. Name another."
+        ) from None
 
 
 def _check_apart(out: Path, truth: Path | None) -> None:

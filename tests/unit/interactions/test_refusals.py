@@ -73,10 +73,16 @@ def test_lines_that_are_no_json_object_keep_their_text_and_line(bench: Bench) ->
     assert publication.quarantine_reasons == {NOT_JSON: 6, NOT_UTF8: 1}
 
 
-def test_a_byte_order_mark_costs_no_row(bench: Bench) -> None:
-    rows = "".join(json.dumps(event(n)) + "\n" for n in range(3)).encode()
-    bench.write("2026-11-02.jsonl", b"\xef\xbb\xbf" + rows)
-    assert bench.run().published == 3
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_byte_order_mark_costs_no_row(bench: Bench, threads: int) -> None:
+    for name, mark in (("1", b""), ("2", b"\xef\xbb\xbf"), ("3", b"\xef\xbb\xbf"), ("4", b"")):
+        rows = "".join(json.dumps(event(n, event_id=f"{name}-{n}")) + "\n" for n in range(3))
+        bench.write(f"2026-11-02/{name}.jsonl", mark + rows.encode())
+    bench.write("2026-11-02/5.jsonl", b"\xef\xbb\xbfnot json\n")
+    publication = bench.run(bench.source("{date}/*.jsonl"), threads=threads)
+    assert (publication.published, publication.quarantined) == (12, 1)
+    sources = {source for _, source in bench.published("event_id", "source")}
+    assert sources == {f"2026-11-02/{name}.jsonl" for name in "1234"}
 
 
 def test_lines_are_right_in_a_file_of_many_blocks(bench: Bench) -> None:
