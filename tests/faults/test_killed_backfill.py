@@ -50,7 +50,7 @@ def api_url(prefect_server) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_kills_in_every_stage_leave_what_an_undisturbed_run_leaves(tmp_path, portal_logs, api_url):
     for name in ("undisturbed", "killed"):
         (tmp_path / name).mkdir()

@@ -15,7 +15,7 @@ from tasks.errors import ConfigError
 from tasks.references import Published, Trigger
 from tasks.workspace import TRAINING, Workspace, open_workspace
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
