@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli_options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json
+from flows.cli_options import DEFAULT_CONFIG, AnyPipeline, AsJson, ConfigFile, print_json
 
 if TYPE_CHECKING:
     from flows.doctor import Diagnosis
 
 app = typer.Typer()
-
-AnyPipeline = Annotated[str | None, typer.Argument(help="All pipelines by default.")]
 
 
 @app.command()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli_options import DEFAULT_CONFIG, AsJson, ConfigFile, print_json
+from flows.cli_options import DEFAULT_CONFIG, AnyPipeline, AsJson, ConfigFile, print_json
 
 if TYPE_CHECKING:
     from flows.deploy import Change
@@ -17,7 +17,7 @@ SIGNS = {"create": "+", "change": "~", "remove": "-", "keep": "="}
 
 @app.command()
 def deploy(
-    pipeline: Annotated[str | None, typer.Argument(help="All pipelines by default.")] = None,
+    pipeline: AnyPipeline = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the difference; change nothing.")
     ] = False,

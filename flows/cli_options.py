@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 PipelineName = Annotated[str, typer.Argument(help="A pipeline of pipelines.yaml.")]
+AnyPipeline = Annotated[str | None, typer.Argument(help="All pipelines by default.")]
 ConfigFile = Annotated[
     Path,
     typer.Option("--config", envvar="DAYSPRING_CONFIG", help="The pipelines file."),

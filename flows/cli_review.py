@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli_options import DEFAULT_CONFIG, AsJson, ConfigFile, PipelineName, print_json
+from flows.cli_options import (
+    DEFAULT_CONFIG,
+    AnyPipeline,
+    AsJson,
+    ConfigFile,
+    PipelineName,
+    print_json,
+)
 from tasks.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +35,7 @@ Actor = Annotated[
 
 @app.command()
 def review(
-    pipeline: Annotated[str | None, typer.Argument(help="All pipelines by default.")] = None,
+    pipeline: AnyPipeline = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Also versions that no person was asked about.")
     ] = False,
@@ -36,16 +43,12 @@ def review(
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Show a card of each version that waits, or that a person decided about; newest first."""
+    from flows.runs import chosen
     from tasks.cards import cards
-    from tasks.config_file import load_config
     from tasks.report.card import card_lines
-    from tasks.workspace import open_workspace
 
-    path = config.resolve()
-    names = [pipeline] if pipeline else list(load_config(path).pipelines)
-    found = [
-        card for name in names for card in cards(open_workspace(path, name), everything=everything)
-    ]
+    workspaces = chosen(config.resolve(), pipeline)
+    found = [card for each in workspaces for card in cards(each, everything=everything)]
     if as_json:
         print_json({"versions": found})
         return

@@ -1,6 +1,8 @@
 """One day: the main job."""
 
+from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from tasks.plan import completed_record, overtaken_record
 from tasks.promote import promote
 from tasks.prune import prune_weekly
 from tasks.publish import publish
+from tasks.references import Challenger, Published, Staged, Trigger, Validated, Verdict
 from tasks.score_champion import score_champion
 from tasks.validate import validate
 from tasks.workspace import Workspace, open_workspace
@@ -52,7 +55,31 @@ def _adapt(workspace: Workspace, day: date, config_file: Path, force: bool) -> d
     staged = ingest(workspace, day)
     validated = validate(workspace, staged)
     published = publish(workspace, staged, force)
+    return learn(
+        workspace,
+        staged,
+        validated,
+        published,
+        train=partial(fine_tune, workspace, config_file),
+        settle=partial(ask_for_review, workspace, config_file),
+    )
 
+
+def learn(
+    workspace: Workspace,
+    staged: Staged,
+    validated: Validated,
+    published: Published,
+    *,
+    train: Callable[[Published, Trigger], Challenger],
+    settle: Callable[[Verdict], None] = lambda _: None,
+) -> dict[str, Any]:
+    """What is made of a published day: its record, drift, and a challenger where it is worth one.
+
+    Args:
+        train: gives the day's challenger.
+        settle: told the verdict before the day is closed.
+    """
     champion = score_champion(workspace, published)
     drift = detect_drift(workspace, published, champion)
 
@@ -60,10 +87,10 @@ def _adapt(workspace: Workspace, day: date, config_file: Path, force: bool) -> d
     if not trigger.retrain:
         return close_day(workspace, staged, validated, published, champion, drift, trigger)
 
-    challenger = fine_tune(workspace, config_file, published, trigger)
+    challenger = train(published, trigger)
     contest = evaluate(workspace, published, challenger)
     verdict = promote(workspace, published, challenger, contest)
-    ask_for_review(workspace, config_file, verdict)
+    settle(verdict)
     return close_day(
         workspace,
         staged,

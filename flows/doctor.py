@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.runs import prepared
+from flows.runs import chosen
 from tasks.check_pipeline import pipeline_checks
 from tasks.config import Config
 from tasks.config_file import load_config
@@ -51,8 +51,7 @@ def diagnose(
 ) -> Diagnosis:
     """Look at everything; with `fix`, repair what is safe to repair and look again."""
     config = load_config(config_file)
-    names = [pipeline] if pipeline else list(config.pipelines)
-    workspaces = [prepared(config_file, name) for name in names]
+    workspaces = chosen(config_file, pipeline)
     found = _look(config, workspaces, timeout_seconds)
     if not fix:
         return Diagnosis(found, ())

@@ -1,20 +1,17 @@
 """What another policy would have made of the stored days: a history of its own, nothing goes live."""
 
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
-from tasks.close_day import close_day
+from flows.daily import learn
 from tasks.compare_histories import compare_histories
-from tasks.decide_retrain import decide_retrain
-from tasks.detect_drift import detect_drift
-from tasks.evaluate import evaluate
-from tasks.promote import promote
+from tasks.references import Challenger, Published, Trigger
 from tasks.register import register, registered
 from tasks.replay import StoredDay, begin_replay, replay_workspace
-from tasks.score_champion import score_champion
 from tasks.train import train
 from tasks.workspace import Workspace, open_workspace
 
@@ -42,33 +39,18 @@ def replay(
 
 
 def _adapt(workspace: Workspace, stored: StoredDay) -> None:
-    """A day as `flows.daily` adapts to it, from its publication on; a complete one is not repeated."""
-    staged, validated, published = stored.staged, stored.validated, stored.published
-    if workspace.journal.find(published.key("closed")):
-        return
+    """A day as `daily` adapts to it, from its publication on; a complete one is not repeated."""
+    if not workspace.journal.find(stored.published.key("closed")):
+        learn(
+            workspace,
+            stored.staged,
+            stored.validated,
+            stored.published,
+            train=partial(_fine_tune, workspace),
+        )
 
-    champion = score_champion(workspace, published)
-    drift = detect_drift(workspace, published, champion)
 
-    trigger = decide_retrain(workspace, published, champion, drift)
-    if not trigger.retrain:
-        close_day(workspace, staged, validated, published, champion, drift, trigger)
-        return
-
-    challenger = registered(workspace, published) or register(
+def _fine_tune(workspace: Workspace, published: Published, trigger: Trigger) -> Challenger:
+    return registered(workspace, published) or register(
         workspace, published, train(workspace, published), trigger
-    )
-    contest = evaluate(workspace, published, challenger)
-    verdict = promote(workspace, published, challenger, contest)
-    close_day(
-        workspace,
-        staged,
-        validated,
-        published,
-        champion,
-        drift,
-        trigger,
-        challenger,
-        contest,
-        verdict,
     )

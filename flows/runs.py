@@ -9,7 +9,7 @@ from typing import Any
 from flows.server import reaching_server
 from flows.terminal import progress
 from tasks.config import Notice, Pipeline, zone
-from tasks.config_file import load_config
+from tasks.config_file import LOOK_AGAIN, load_config
 from tasks.environment import keep_state_under
 from tasks.errors import ConfigError
 from tasks.plan import INGESTED, DayPlan, plan_days
@@ -133,6 +133,12 @@ def prepared(config_file: Path, pipeline: str) -> Workspace:
     return workspace
 
 
+def chosen(config_file: Path, pipeline: str | None) -> list[Workspace]:
+    """The workspace of `pipeline`, or of every pipeline of the file where none is named."""
+    names = [pipeline] if pipeline else list(load_config(config_file).pipelines)
+    return [prepared(config_file, name) for name in names]
+
+
 def _yesterday(config: Pipeline) -> date:
     return datetime.now(zone(config)).date() - timedelta(days=1)
 
@@ -198,7 +204,7 @@ def _refuse_faults(pipelines: Mapping[str, Pipeline], notices: Sequence[Notice] 
             except ConfigError as error:
                 faults += [f"pipelines.{name}.{line}" for line in str(error).splitlines()]
     if faults:
-        advice = "Nothing was started. Change them, then look again with `dayspring config check`."
+        advice = f"Nothing was started. {LOOK_AGAIN}"
         raise ConfigError("\n".join([*faults, advice]))
 
 

@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.runs import prepared
-from tasks.config_file import load_config
+from flows.runs import chosen
 from tasks.errors import ConfigError, PipelineError
 from tasks.status import live_at, status_of
 
@@ -16,10 +15,9 @@ def statuses(
 ) -> list[dict[str, Any]]:
     """How one pipeline stands, or all of them."""
     now = now or datetime.now(UTC)
-    names = _names(config_file, pipeline)
     return [
-        {**status_of(prepared(config_file, name), now), "deployment": _deployment(name)}
-        for name in names
+        {**status_of(each, now), "deployment": _deployment(each.name)}
+        for each in chosen(config_file, pipeline)
     ]
 
 
@@ -36,7 +34,7 @@ def live_models(config_file: Path, pipeline: str | None, time: str) -> list[dict
             f"--at {time!r} is no ISO 8601 time; write one such as 2026-03-04T09:30 (in the source's "
             "time zone) or 2026-03-04T09:30:00+01:00."
         ) from None
-    return [live_at(prepared(config_file, name), moment) for name in _names(config_file, pipeline)]
+    return [live_at(each, moment) for each in chosen(config_file, pipeline)]
 
 
 def _deployment(pipeline: str) -> dict[str, str]:
@@ -49,7 +47,3 @@ def _deployment(pipeline: str) -> dict[str, str]:
         return deployment_of(pipeline)
     except PipelineError as error:
         return {"state": "unknown", "words": str(error)}
-
-
-def _names(config_file: Path, pipeline: str | None) -> list[str]:
-    return [pipeline] if pipeline else list(load_config(config_file).pipelines)

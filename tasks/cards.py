@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.config import zone
 from tasks.models import name_of
+from tasks.superseded import superseded_models
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ def cards(workspace: Workspace, *, everything: bool = False) -> list[Card]:
     """
     live = workspace.registry.standing()[0]
     steps = _steps(workspace)
+    stale: dict[str, set[str]] = {}
+    for each in superseded_models(workspace):
+        stale.setdefault(each.version, set()).add(str(each.day))
     return [
-        _card(workspace, found, steps.get(found.version, {}), live)
+        _card(workspace, found, steps.get(found.version, {}), live, stale.get(found.version, set()))
         for found in reversed(workspace.registry.listed())
         if everything or found.tags.get("review", "not reviewed") != "not reviewed"
     ]
@@ -55,7 +59,11 @@ def _steps(workspace: Workspace) -> "dict[str, dict[str, Entry]]":
 
 
 def _card(
-    workspace: Workspace, found: "Listed", steps: "dict[str, Entry]", live: str | None
+    workspace: Workspace,
+    found: "Listed",
+    steps: "dict[str, Entry]",
+    live: str | None,
+    stale: set[str],
 ) -> Card:
     told = {step: entry.evidence for step, entry in steps.items()}
     contest = told.get("judged", {}).get("contest") or {}
@@ -73,7 +81,7 @@ def _card(
         "gain": _some(contest, "gain", "low", "high", "confidence", "impressions", "users"),
         "slices": contest.get("slices"),
         "guardrails": _guardrails(contest),
-        "data": _data(workspace, steps, told),
+        "data": _data(workspace, steps, told, stale),
         "validation": record.get("validation"),
         "drift": told.get("profiled", {}).get("report"),
         "trigger": told.get("triggered", {}).get("reasons") or [found.tags.get("trigger", "")],
@@ -112,8 +120,14 @@ def _guardrails(contest: Card) -> Card | None:
     }
 
 
-def _data(workspace: Workspace, steps: "dict[str, Entry]", told: Card) -> Card | None:
-    """Versions of the tables, and the revision of each day, that the version learned from."""
+def _data(
+    workspace: Workspace, steps: "dict[str, Entry]", told: Card, stale: set[str]
+) -> Card | None:
+    """Versions of the tables, and the revision of each day, that the version learned from.
+
+    Args:
+        stale: days that were corrected since.
+    """
     trained = told.get("trained")
     if not trained:
         return None
@@ -122,15 +136,18 @@ def _data(workspace: Workspace, steps: "dict[str, Entry]", told: Card) -> Card |
         datetime.fromisoformat(trained[name]).astimezone(local).date()
         for name in ("trained_from", "trained_through")
     )
-    every = workspace.journal.entries(event="published")
     made = steps["trained"]
-    before = [entry for entry in every if entry.recorded_at <= made.recorded_at]
+    before = [
+        entry
+        for entry in workspace.journal.entries(event="published")
+        if entry.recorded_at <= made.recorded_at
+    ]
     published = [entry.evidence for entry in before if entry.day == made.day][-1]
-    learned, newest = _revisions(before, first, last), _revisions(every, first, last)
+    learned = _revisions(before, first, last)
     return {
         "tables": {name: published[name] for name in ("interactions", "items", "item_hours")},
         "days": learned,
-        "superseded": [day for day, revision in learned.items() if newest[day] != revision],
+        "superseded": [day for day in learned if day in stale],
     }
 
 

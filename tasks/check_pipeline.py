@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING
@@ -17,9 +16,9 @@ from typing import TYPE_CHECKING
 from tasks.config import zone
 from tasks.errors import PipelineError, SourceError
 from tasks.health.finding import Check, Finding
-from tasks.live import reconcile
+from tasks.live import reconcile, told_champion, untold_move
 from tasks.models import name_of, pruned_versions
-from tasks.records import newest_closed
+from tasks.records import gaps, newest_closed
 from tasks.sources import source_of
 from tasks.status import unfinished_days
 from tasks.superseded import repair_commands, superseded_models
@@ -199,15 +198,9 @@ def check_story(workspace: Workspace) -> list[Finding]:
 
 
 def _unrecorded_move(workspace: Workspace) -> list[Finding]:
-    live, last = workspace.registry.standing()
-    moves = workspace.journal.moves()
-    known = moves[-1].model_version if moves else None
-    untold = (
-        last is not None
-        and last.version == live
-        and (not moves or last.at > moves[-1].effective_at)
-    )
-    if live == known and not untold:
+    live, untold = untold_move(workspace)
+    known = told_champion(workspace)
+    if live == known and untold is None:
         return []
     words = (
         f"{name_of(live)} is live in the registry, and the journal's last move is to "
@@ -252,7 +245,7 @@ def check_days(workspace: Workspace) -> list[Finding]:
             command = f"dayspring run {workspace.name} --day {day}"
             found.append(Finding("days", "warning", words, command))
     closed = list(newest_closed(workspace))
-    for first, last_missing in _gaps(closed):
+    for first, last_missing in gaps(closed):
         count = (last_missing - first).days + 1
         words = f"{count:,} days between complete ones are missing: {first} to {last_missing}."
         command = f"dayspring backfill {workspace.name} --from {first} --to {last_missing}"
@@ -334,12 +327,6 @@ def _other_count(workspace: Workspace, day: date, entry: "Entry", rows: int) -> 
     words = f"{told:,} rows of {day} were published, and the table holds {rows:,} of them."
     command = f"dayspring run {workspace.name} --day {day} --force, or restore interactions"
     return Finding("lake and journal", "error", words, command)
-
-
-def _gaps(days: list[date]) -> list[tuple[date, date]]:
-    """First and last missing day of each gap between complete days."""
-    one = timedelta(days=1)
-    return [(before + one, after - one) for before, after in pairwise(days) if after - before > one]
 
 
 def _is_dead(holder: "Holder") -> bool:

@@ -95,12 +95,7 @@ def _rows_part(
         "duplicates": published.duplicates,
         "late": published.late,
         "quarantine_reasons": published.quarantine_reasons,
-        "superseded": [
-            found.to_json()
-            for found in (
-                superseded_models(workspace, published.day) if published.revision > 1 else []
-            )
-        ],
+        "superseded": [each.to_json() for each in superseded_models(workspace, published.day)],
         "validation": {"passed": validated.passed, "results": validated.results},
     }
 

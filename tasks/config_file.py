@@ -80,11 +80,12 @@ def with_overrides(pipeline: Pipeline, settings: Sequence[str]) -> Pipeline:
     try:
         changed = Pipeline.model_validate(document)
     except ValidationError as error:
+        # As a part of the whole document, whose keys the explanation knows.
         place = ("pipelines", "-")
-        found = [dict(each) | {"loc": (*place, *each["loc"])} for each in error.errors()]
-        faults += [_explain_one(each).removeprefix("pipelines.-.") for each in found]
+        faults += [line.removeprefix("pipelines.-.") for line in _faults(error, place)]
     if faults:
-        raise ConfigError(_listed("--set", faults))
+        step = "Correct them, then repeat the command."
+        raise ConfigError(_listed("--set", faults, step))
     return changed
 
 
@@ -189,20 +190,29 @@ def _substitute(
 
 
 def _explain(path: Path, error: ValidationError, document: object, missing: list[str]) -> str:
-    # A list whose only member is wrong is then also too short: that says nothing more.
-    lines = [
-        _explain_one(dict(e)) for e in error.errors() if e["type"] != "too_short" or not e["input"]
+    return _listed(path, [*missing, *_faults(error)])
+
+
+def _faults(error: ValidationError, above: tuple[str, ...] = ()) -> list[str]:
+    """A line for each fault; `above` is the path in the document of what was validated."""
+    return [
+        _explain_one({**each, "loc": (*above, *each["loc"])})
+        for each in error.errors()
+        # A list whose only member is wrong is then also too short: that says nothing more.
+        if each["type"] != "too_short" or not each["input"]
     ]
-    return _listed(path, [*missing, *lines])
 
 
-def _listed(path: Path | str, lines: list[str]) -> str:
+LOOK_AGAIN = "Change them, then look again with `dayspring config check`."
+
+
+def _listed(path: Path | str, lines: list[str], step: str = LOOK_AGAIN) -> str:
     count = f"{len(lines)} error" + ("s" if len(lines) > 1 else "")
     return "\n".join(
         [
             f"{path} has {count}; nothing was started:",
             *(f"  {x}" for x in lines),
-            "Change them, then look again with `dayspring config check`.",
+            step,
         ]
     )
 

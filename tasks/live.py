@@ -30,21 +30,37 @@ def reconcile(workspace: Workspace, continued: date | None = None) -> "Entry | N
         RegistryError: the registry or the journal cannot be read or written, or the registry has
             lost the version that the journal says is live.
     """
-    live, last = workspace.registry.standing()
-    moves = workspace.journal.moves()
-    known = moves[-1].model_version if moves else None
-    is_ours = last is not None and last.version == live
-    if last is not None and is_ours and (not moves or last.at > moves[-1].effective_at):
-        if continued is not None and _will_be_recorded(workspace, last, continued):
+    live, untold = untold_move(workspace)
+    if untold is not None:
+        if continued is not None and _will_be_recorded(workspace, untold, continued):
             return None
-        return record_move(workspace, last)
-    if live == known:
+        return record_move(workspace, untold)
+    if live == told_champion(workspace):
         return None
     if live is None:
-        refuse_lost(workspace, known)
+        refuse_lost(workspace)
+    moves = workspace.journal.moves()
     key = f"found/{live or 'zero-shot'}/after/{moves[-1].key if moves else 'nothing'}"
     event = "promoted" if live is not None else "rolled_back"
     return workspace.journal.once(key, event, lambda: _found(workspace, live))
+
+
+def told_champion(workspace: Workspace) -> str | None:
+    """The version that is live by the journal's last move; None is the zero-shot model.
+
+    The last move, and not the one before now: a clock that was set back changes nothing of it.
+    """
+    moves = workspace.journal.moves()
+    return moves[-1].model_version if moves else None
+
+
+def untold_move(workspace: Workspace) -> "tuple[str | None, Move | None]":
+    """What is live in the registry, and how it came there if the journal has not been told."""
+    live, last = workspace.registry.standing()
+    moves = workspace.journal.moves()
+    is_ours = last is not None and last.version == live
+    is_news = last is not None and (not moves or last.at > moves[-1].effective_at)
+    return live, last if is_ours and is_news else None
 
 
 def _will_be_recorded(workspace: Workspace, move: "Move", day: date) -> bool:
@@ -61,12 +77,13 @@ def _will_be_recorded(workspace: Workspace, move: "Move", day: date) -> bool:
     )
 
 
-def refuse_lost(workspace: Workspace, recorded: str | None) -> None:
+def refuse_lost(workspace: Workspace) -> None:
     """See that the version that the journal calls live is still there, though no alias is on it.
 
     Raises:
         RegistryError: it is not. To go on would be to begin again without telling anyone.
     """
+    recorded = told_champion(workspace)
     if recorded is not None and not workspace.registry.has(recorded):
         raise RegistryError(
             f"The journal says that v{recorded} of {workspace.registry.name} is live, but the registry "

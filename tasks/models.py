@@ -25,7 +25,7 @@ def live_champion(workspace: Workspace) -> "ModelVersion | None":
     """
     live = workspace.registry.champion()
     if live is None:
-        refuse_lost(workspace, workspace.journal.champion_at(datetime.now(UTC)))
+        refuse_lost(workspace)
     return live
 
 

@@ -1,7 +1,8 @@
 """The days that are complete: their records in the journal, their pages under home."""
 
-from collections.abc import Collection
-from datetime import date
+from collections.abc import Collection, Sequence
+from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,12 @@ def newest_closed(workspace: Workspace) -> "dict[date, Entry]":
     """The newest `closed` entry of each complete day, oldest day first; none is parsed."""
     newest = {entry.day: entry for entry in workspace.journal.entries(event="closed")}
     return {day: newest[day] for day in sorted(day for day in newest if day)}
+
+
+def gaps(days: Sequence[date]) -> list[tuple[date, date]]:
+    """First and last missing day of each gap between `days`, which are in order."""
+    one = timedelta(days=1)
+    return [(before + one, after - one) for before, after in pairwise(days) if after - before > one]
 
 
 def closed_records(workspace: Workspace, days: Collection[date]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from tasks.config_file import POLICIES, with_overrides
 from tasks.context import CLICK_DAYS
 from tasks.errors import ConfigError
 from tasks.models import name_of
-from tasks.plan import DayPlan
+from tasks.plan import DayPlan, days_between
 from tasks.references import Published, Staged, Validated
 from tasks.stage import logger, stage
 from tasks.workspace import Replay, Workspace
@@ -135,8 +135,7 @@ def _staged(published: Published, source_digest: str) -> Staged:
 def plan_replay(real: Workspace, workspace: Workspace, first: date, last: date) -> list[DayPlan]:
     """What a replay does with each day, and why; nothing is written."""
     stored = stored_days(real, first, last)
-    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    return [_plan(workspace, day, stored.get(day)) for day in days]
+    return [_plan(workspace, day, stored.get(day)) for day in days_between(first, last)]
 
 
 def _plan(workspace: Workspace, day: date, stored: StoredDay | None) -> DayPlan:

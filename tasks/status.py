@@ -4,13 +4,14 @@ Nothing here imports MLflow, Prefect's engine or torch.
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from statistics import linear_regression
 from typing import Any
 
 from tasks.config import zone
 from tasks.models import name_of
-from tasks.records import newest_closed
+from tasks.plan import days_between
+from tasks.records import gaps, newest_closed
 from tasks.superseded import superseded_models
 from tasks.workspace import Workspace
 
@@ -38,7 +39,7 @@ def status_of(workspace: Workspace, now: datetime) -> dict[str, Any]:
         "champion_trained_through": _trained_through(workspace, champion),
         "last_day": records[-1]["day"] if records else None,
         "complete_days": len(closed),
-        "missing_days": [str(day) for day in _gaps(list(closed))],
+        "missing_days": [str(day) for gap in gaps(list(closed)) for day in days_between(*gap)],
         "unfinished_days": [str(day) for day in unfinished_days(workspace)],
         "auc": _auc(records[-TREND_DAYS:]),
         "waiting": waiting_versions(workspace),
@@ -108,14 +109,6 @@ def _words(records: Sequence[dict[str, Any]], champion: str | None) -> str:
         return "no day yet"
     last = records[-1]
     return f"champion {name_of(champion)}; last day {last['day']}: {last['verdict']}"
-
-
-def _gaps(days: Sequence[date]) -> list[date]:
-    """The days between the first and the last complete one that are not complete."""
-    if not days:
-        return []
-    span = (days[-1] - days[0]).days
-    return sorted({days[0] + timedelta(n) for n in range(span)} - set(days))
 
 
 def _auc(records: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

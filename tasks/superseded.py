@@ -43,12 +43,7 @@ def superseded_models(workspace: Workspace, day: date | None = None) -> list[Sup
     A version is told once for each of its days that was corrected after it was trained. What was
     published for the first time after a training is no correction: the version never saw the day.
     """
-    revisions = _revisions(workspace)
-    corrected = {
-        each: known
-        for each, known in revisions.items()
-        if len(known) > 1 and (day is None or each == day)
-    }
+    corrected = _corrected(workspace, day)
     if not corrected:
         return []
     found = []
@@ -93,15 +88,18 @@ def repair_commands(workspace: Workspace, found: list[Superseded]) -> list[str]:
     ]
 
 
-def _revisions(workspace: Workspace) -> dict[date, dict[int, int]]:
-    """For each day its revisions, each with the table version that first held it."""
-    known: dict[date, dict[int, int]] = {}
-    for entry in workspace.journal.entries(event="published"):
+def _corrected(workspace: Workspace, day: date | None) -> dict[date, dict[int, int]]:
+    """For each day with more than one revision, the table version that first held each of them."""
+    published: dict[date, list[Entry]] = {}
+    for entry in workspace.journal.entries(day, "published"):
         if entry.day is not None:
-            evidence = entry.evidence
-            of_day = known.setdefault(entry.day, {})
-            of_day.setdefault(evidence["revision"], evidence["interactions"])
-    return known
+            published.setdefault(entry.day, []).append(entry)
+    known: dict[date, dict[int, int]] = {}
+    for each, entries in published.items():
+        # A day that was published once is not parsed: nearly all are.
+        for evidence in [entry.evidence for entry in entries] if len(entries) > 1 else ():
+            known.setdefault(each, {}).setdefault(evidence["revision"], evidence["interactions"])
+    return {each: revisions for each, revisions in known.items() if len(revisions) > 1}
 
 
 def _read_at(workspace: Workspace) -> dict[str, int]:

@@ -350,8 +350,7 @@ class Registry:
 
     def listed(self) -> list[Listed]:
         """All versions with their tags, oldest first; fast."""
-        path = sqlite_path(self.tracking_uri)
-        if path is not None and not path.exists():
+        if not self._exists():
             return []
         with (
             self._reading(f"Listing the versions of {self.name}"),

@@ -53,7 +53,7 @@ def workspace(tmp_path: Path, migrated: Path) -> Workspace:
 
 
 def publish(workspace: Workspace, day: date, *, revision: int) -> None:
-    tables = {"interactions": 2, "items": 2, "item_hours": 2}
+    tables = {"interactions": 1 + revision, "items": 2, "item_hours": 2}
     outcome = Outcome("rows", day=day, evidence={"revision": revision, **tables})
     workspace.journal.once(f"{day}/r{revision}/published/abc", "published", lambda: outcome)
 
