@@ -13,15 +13,25 @@ OWN_TO_A_RUN = {"seconds", "train_seconds", "rows_per_second", "live_since", "fo
 """Evidence that says how long a run took, when and where: it differs between any two runs."""
 
 
-def assert_same_outcome(one: Workspace, other: Workspace) -> None:
-    """Both have the same rows, journal, champion and number of versions, and at least one champion."""
-    for name in TABLES:
-        assert table(one, name) == table(other, name), name
-    assert journal(one) == journal(other)
-    champion = other.registry.champion()
-    assert champion is not None
-    assert one.registry.champion().version == champion.version
-    assert len(versions(one)) == len(versions(other))
+def assert_same_outcome(found: Workspace, expected: Workspace) -> None:
+    """Both have the same rows, journal, versions and champion, and at least one champion."""
+    assert differences(found, expected) == []
+    assert champion(expected) is not None
+
+
+def differences(found: Workspace, expected: Workspace) -> list[str]:
+    """In words, what of tables, journal, versions and champion is not as expected."""
+    faults = [
+        f"table {name} differs" for name in TABLES if table(found, name) != table(expected, name)
+    ]
+    theirs, ours = journal(expected), journal(found)
+    faults += [f"journal lacks or alters {row}" for row in theirs if row not in ours]
+    faults += [f"journal has besides {row}" for row in ours if row not in theirs]
+    if versions(found) != versions(expected):
+        faults.append(f"versions {versions(found)} instead of {versions(expected)}")
+    if champion(found) != champion(expected):
+        faults.append(f"champion {champion(found)} instead of {champion(expected)}")
+    return faults
 
 
 def table(workspace: Workspace, name: str) -> list[dict[str, Any]]:
@@ -40,11 +50,18 @@ def journal(workspace: Workspace) -> list[tuple[str, ...]]:
 
 
 def versions(workspace: Workspace) -> list[str]:
-    """The model versions in the registry."""
+    """The numbers of the model versions in the registry, oldest first."""
     from tasks.registry.store import open_client
 
     client = open_client(workspace.tracking_uri)
-    return [v.version for v in client.search_model_versions(f"name='{workspace.registry.name}'")]
+    found = client.search_model_versions(f"name='{workspace.registry.name}'")
+    return sorted((each.version for each in found), key=int)
+
+
+def champion(workspace: Workspace) -> str | None:
+    """The live version's number."""
+    live = workspace.registry.champion()
+    return live.version if live else None
 
 
 def _lasting(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What fault runs share: a backfill as a process of its own, and what has to be equal afterwards."""
+"""What fault runs share: a backfill as a process of its own, and the account of the logs' rows."""
 
 import gzip
 import json
@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from tasks.simulator.simulate import DaySummary
 from tasks.workspace import Workspace
@@ -35,11 +33,6 @@ STAGES = [
 ]
 """The moments of `killed_run.py` in the order of a day; after each the next run continues."""
 
-TABLES = ("interactions", "items", "quarantine", "item_hours")
-
-OWN_TO_A_RUN = {"seconds", "train_seconds", "rows_per_second", "live_since", "folder"}
-"""Evidence that says how long a run took, when and where: it differs between any two runs."""
-
 PARSED = ("event_id", "event_time", "impression_id", "user_id", "item_id", "label")
 
 
@@ -54,56 +47,6 @@ def run(
         capture_output=True,
         text=True,
     )
-
-
-def table(workspace: Workspace, name: str) -> list[dict[str, Any]]:
-    """The table's rows in an order of their own, without the time of ingest."""
-    rows: pa.Table = workspace.lake.read(name)
-    kept = [column for column in rows.column_names if column not in {"ingest_time", "folder"}]
-    return sorted(rows.select(kept).to_pylist(), key=lambda row: repr(sorted(row.items())))
-
-
-def journal(workspace: Workspace) -> list[tuple[str, ...]]:
-    """The entries without what is a run's own, in the order of their keys."""
-    return sorted(
-        (entry.key, entry.event, str(entry.model_version), json.dumps(_lasting(entry.evidence)))
-        for entry in workspace.journal.entries()
-    )
-
-
-def _lasting(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _lasting(v) for k, v in value.items() if k not in OWN_TO_A_RUN}
-    return [_lasting(each) for each in value] if isinstance(value, list) else value
-
-
-def versions(workspace: Workspace) -> list[str]:
-    """Every registered version's number."""
-    from tasks.registry.store import open_client
-
-    client = open_client(workspace.tracking_uri)
-    return [v.version for v in client.search_model_versions(f"name='{workspace.registry.name}'")]
-
-
-def champion(workspace: Workspace) -> str | None:
-    """The live version's number."""
-    live = workspace.registry.champion()
-    return live.version if live else None
-
-
-def differences(found: Workspace, expected: Workspace) -> list[str]:
-    """In words, what of tables, journal, versions and champion is not as expected."""
-    faults = [
-        f"table {name} differs" for name in TABLES if table(found, name) != table(expected, name)
-    ]
-    theirs, ours = journal(expected), journal(found)
-    faults += [f"journal lacks or alters {row[0]}" for row in theirs if row not in ours]
-    faults += [f"journal has besides {row[0]}" for row in ours if row not in theirs]
-    if sorted(versions(found)) != sorted(versions(expected)):
-        faults.append(f"versions {versions(found)} instead of {versions(expected)}")
-    if champion(found) != champion(expected):
-        faults.append(f"champion {champion(found)} instead of {champion(expected)}")
-    return faults
 
 
 def lost_and_doubled(

@@ -36,8 +36,9 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from backfills import STAGES, differences, lost_and_doubled
+from backfills import STAGES, lost_and_doubled
 from killed_run import main as run_until
+from outcomes import differences
 from portal import FIRST_DAY, write_config
 
 from tasks.environment import prepare_environment
