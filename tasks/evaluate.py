@@ -15,7 +15,7 @@ from tasks.workspace import Workspace
 
 @stage
 def evaluate(workspace: Workspace, published: Published, challenger: Challenger) -> ContestHeld:
-    """Judge the challenger on the day's latest impressions by the gate's rule."""
+    """Judge the challenger on the day's latest impressions by the gate's rule, and show its slices."""
     held = remembered(
         workspace,
         published,
@@ -32,8 +32,10 @@ def evaluate(workspace: Workspace, published: Published, challenger: Challenger)
 def _judge(workspace: Workspace, published: Published, challenger: Challenger) -> ContestHeld:
     from tasks.evaluation.contest import hold_contest
     from tasks.evaluation.curves import curves
+    from tasks.evaluation.gain_by_slice import gain_by_slice
     from tasks.evaluation.gate import decide
     from tasks.recommender.score import score
+    from tasks.recommender.slices import slices_of
 
     bar = workspace.config.promote
     incumbent = incumbent_before(workspace, challenger.holdout_from)
@@ -50,16 +52,10 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
     context = published_context(workspace, holdout, published)
     old = score(load(workspace, incumbent), holdout, context)
     new = score(load(workspace, challenger.version), holdout, context)
+    judged = (old, new, holdout["label"], holdout["impression_id"], holdout["user_id"])
+    seed = workspace.config.finetune.seed
     try:
-        contest = hold_contest(
-            old,
-            new,
-            holdout["label"],
-            holdout["impression_id"],
-            holdout["user_id"],
-            confidence=bar.confidence,
-            seed=workspace.config.finetune.seed,
-        )
+        contest = hold_contest(*judged, confidence=bar.confidence, seed=seed)
     except EvaluationError as error:
         return ContestHeld(
             compared_with=incumbent,
@@ -68,6 +64,9 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
             contest=None,
         )
     verdict = decide(contest, min_gain=bar.min_gain, min_impressions=bar.min_impressions)
+    slices = gain_by_slice(
+        *judged, slices_of(holdout, context), confidence=bar.confidence, seed=seed
+    )
     drawn = {
         "champion": curves(old, holdout["label"]),
         "challenger": curves(new, holdout["label"]),
@@ -76,7 +75,12 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
         compared_with=incumbent,
         decision=verdict.decision,
         reason=verdict.reason,
-        contest={**contest.to_json(), "min_gain": bar.min_gain, "curves": drawn},
+        contest={
+            **contest.to_json(),
+            "min_gain": bar.min_gain,
+            "slices": [each.to_json() for each in slices],
+            "curves": drawn,
+        },
     )
 
 

@@ -85,8 +85,8 @@ def hold_contest(
     champion = measure_slates(champion_scores, slates)
     challenger = measure_slates(challenger_scores, slates)
     gains = auc_by_slate(challenger_scores, slates) - auc_by_slate(champion_scores, slates)
-    users = _user_by_slate(slates, user_ids)[slates.ranks]
-    gain_by_user, slates_by_user = _sums_by_user(gains[slates.ranks], users)
+    users = user_by_slate(slates, user_ids)[slates.ranks]
+    gain_by_user, slates_by_user = sums_by_user(gains[slates.ranks], users)
     standard_error = clustered_error(gain_by_user, slates_by_user)
     low, high = studentised_interval(
         gain_by_user, slates_by_user, confidence=confidence, resamples=resamples, seed=seed
@@ -170,7 +170,7 @@ def _resampled_sums(terms_UC: Floats, resamples: int, seed: int) -> Floats:
     return sums
 
 
-def _user_by_slate(slates: Slates, user_ids: Column) -> Ints:
+def user_by_slate(slates: Slates, user_ids: Column) -> Ints:
     """(S,) number of the user each slate was shown to."""
     user, names = factorise(user_ids, "user_id")
     by_slate = np.empty(len(slates.rows), np.int64)
@@ -187,7 +187,7 @@ def _user_by_slate(slates: Slates, user_ids: Column) -> Ints:
     return by_slate
 
 
-def _sums_by_user(gains: Floats, users: Ints) -> tuple[Floats, Floats]:
+def sums_by_user(gains: Floats, users: Ints) -> tuple[Floats, Floats]:
     """(U,) summed gain and (U,) number of slates of each user that has any."""
     present, user = np.unique(users, return_inverse=True)
     if len(present) < 2:

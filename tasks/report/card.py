@@ -79,7 +79,7 @@ def _slices(slices: Any) -> str:
     if not slices:
         return "none measured"
     return "; ".join(
-        f"{words.clip(each['slice'])} {words.signed(each['gain'])} of {words.count(each['impressions'])}"
+        f"{words.clip(each['slice'])} {words.gain_words(each, 3)} on {words.count(each['impressions'])}"
         for each in slices
     )
 

@@ -36,6 +36,9 @@ CONTEST = {
     "users": 290,
     "champion": METRICS,
     "challenger": {**METRICS, "log_loss": 0.18},
+    "slices": [
+        {"slice": "cold items", "gain": 0.03, "low": -0.01, "high": 0.07, "impressions": 41}
+    ],
 }
 
 
@@ -93,6 +96,7 @@ def test_a_card_reads_as_lines_and_as_markdown(workspace):
     assert heading.startswith("v1, waiting: portal ")
     assert "+0.0120 (+0.0040 to +0.0200) over zero-shot" in heading
     told = "\n".join(lines)
+    assert "cold items +0.030 (−0.010 to +0.070) on 41" in told
     assert "log loss 0.1800 (champion 0.1900)" in told
     assert "training 7.5 s" in told and "240 shots" in told
     assert "all-MiniLM-L6-v2 (53aa53aa53aa…)" in told

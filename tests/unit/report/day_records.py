@@ -28,6 +28,16 @@ CONTEST = {
     "champion": METRICS,
     "challenger": {**METRICS, "impression_auc": 0.6732},
     "min_gain": 0.002,
+    "slices": [
+        {
+            "slice": "cold items",
+            "gain": 0.031,
+            "low": -0.002,
+            "high": 0.062,
+            "impressions": 41,
+            "users": 40,
+        },
+    ],
     "curves": {"champion": CURVE, "challenger": CURVE},
 }
 DRIFT = {

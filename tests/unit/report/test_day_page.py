@@ -51,6 +51,7 @@ def test_the_page_says_what_happened():
         "sports: 31 % of candidates, was 12 %",
         "! category",
         "300 held-out impressions of 290 users; 95 % interval",
+        "cold items +0.0310 (−0.0020 to +0.0620) 41 40",
         "column values to be between",
         "12 unexpected rows",
         "event_id=e-00123",
