@@ -57,10 +57,7 @@ class Window:
         """SQL conditions with reasons: the future, and in a day's own file the long past."""
         if not self.daily:
             return [(f"event_time > {_stamp(self.now)}", FUTURE)]
-        following = datetime.combine(
-            self.day + timedelta(days=1), datetime.min.time(), ZoneInfo(self.time_zone)
-        )
-        latest = min(following.astimezone(UTC) + _TOLERANCE, self.now)
+        latest = min(self._end(), self.now)
         oldest = self.day - timedelta(days=self.late_days)
         return [
             (f"event_time > {_stamp(latest)}", FUTURE),
@@ -69,6 +66,16 @@ class Window:
                 f"too late: event_time is more than {self.late_days} days before the file's day",
             ),
         ]
+
+    def is_over(self) -> bool:
+        """Whether no row of the day's own file can be the future only because of the clock."""
+        return self.now >= self._end()
+
+    def _end(self) -> datetime:
+        following = datetime.combine(
+            self.day + timedelta(days=1), datetime.min.time(), ZoneInfo(self.time_zone)
+        )
+        return following.astimezone(UTC) + _TOLERANCE
 
     def date_sql(self) -> str:
         """SQL: the day of `event_time`; the day at hand, nearly every row's, by two comparisons."""

@@ -166,3 +166,15 @@ def test_mind_histories_are_part_of_what_a_revision_is(bench: Bench) -> None:
     for revision, history in ((1, "N1"), (2, "N1 N2")):
         bench.write("behaviors.tsv", f"1\tU\t11/02/2026 2:14:46 PM\t{history}\tN3-1\n")
         assert bench.run(source).revision == revision
+
+
+def test_what_a_wrong_clock_refused_is_published_when_the_clock_is_right(bench: Bench) -> None:
+    bench.write_rows([at("2026-11-02T10:00:00Z"), at("2026-11-02T10:00:01Z", 2)])
+    bench.stage(now=datetime(2026, 10, 20, tzinfo=UTC))  # the day stops here, nothing is public
+    bench.run(now=datetime(2026, 11, 2, 10, tzinfo=UTC))
+    assert bench.published("event_id") == [("e1",)]
+    again = bench.run()
+    assert (again.revision, again.published, again.quarantine_reasons) == (2, 2, {})
+    assert bench.published("event_id") == [("e1",), ("e2",)]
+    assert bench.refused() == []
+    assert bench.run().revision == 2
