@@ -24,6 +24,7 @@ from tasks.prune import prune_weekly
 from tasks.publish import publish
 from tasks.references import Challenger, Published, Staged, Trigger, Validated, Verdict
 from tasks.score_champion import score_champion
+from tasks.stage import patiently
 from tasks.validate import validate
 from tasks.workspace import Workspace, open_workspace
 
@@ -41,10 +42,10 @@ def daily(
     workspace = open_workspace(config_file, pipeline)
     chosen = day or scheduled_day(workspace)
     with workspace.alone(turn_seconds()):
-        reconcile(workspace, continued=chosen)
-        if not force and (record := completed_record(workspace, chosen)):
+        patiently(reconcile, workspace, continued=chosen)
+        if not force and (record := patiently(completed_record, workspace, chosen)):
             return record
-        if day is None and (record := overtaken_record(workspace, chosen)):
+        if day is None and (record := patiently(overtaken_record, workspace, chosen)):
             return record
         record = _adapt(workspace, chosen, config_file, force)
         prune_weekly(workspace)

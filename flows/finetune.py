@@ -7,6 +7,7 @@ from prefect import flow
 from flows.failures import TELLING
 from tasks.references import Challenger, Published, Trigger
 from tasks.register import register, registered
+from tasks.stage import patiently
 from tasks.train import train
 from tasks.workspace import open_workspace
 
@@ -21,9 +22,9 @@ def finetune(
     """
     workspace = open_workspace(config_file, pipeline)
     with workspace.training() as lease:
-        if (challenger := registered(workspace, published)) is not None:
+        if (challenger := patiently(registered, workspace, published)) is not None:
             return challenger
         trained = train(workspace, published)
         # A worker that was taken to be dead leaves the version to the one that took over.
-        lease.check()
+        patiently(lease.check)
         return register(workspace, published, trained, trigger)

@@ -21,7 +21,7 @@ from tasks import errors
 from tasks.errors import ConfigError, OrchestrationError, PipelineError, Unavailable
 from tasks.references import Challenger, Published, Trigger
 from tasks.register import registered
-from tasks.stage import logger
+from tasks.stage import logger, patiently
 from tasks.workspace import TRAINING, Workspace
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _hand_over(workspace: Workspace, published: Published, trigger: Trigger) -> 
         OrchestrationError: no worker finished in time, or several died.
         PipelineError: what the worker's run failed with.
     """
-    if (challenger := registered(workspace, published)) is not None:
+    if (challenger := patiently(registered, workspace, published)) is not None:
         return challenger
     deadline = time.monotonic() + 60 * workspace.config.compute.wait_minutes
     vigil = _Vigil(workspace.leases)

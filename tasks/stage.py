@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -15,6 +15,8 @@ from tasks.errors import PipelineError, Unavailable
 logger = logging.getLogger("dayspring")
 
 Stage = TypeVar("Stage", bound=Callable[..., Any])
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
 
 
 HOPELESS = (
@@ -60,6 +62,21 @@ def stage(function: Stage) -> Stage:
         retry_delay_seconds=PAUSES_SECONDS,
         retry_condition_fn=_worth_repeating,
     )(told)
+
+
+def patiently(ask: Callable[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+    """What `ask` answers; for what a flow asks between its stages, repeated as a stage is.
+
+    Raises:
+        Unavailable: the service did not come back within the pauses.
+    """
+    for pause in PAUSES_SECONDS:
+        try:
+            return ask(*args, **kwargs)
+        except Unavailable as error:
+            logger.debug("asked again in %d s: %s", pause, error)
+            time.sleep(pause)
+    return ask(*args, **kwargs)
 
 
 def tell_refused(day: date, reasons: Mapping[str, int], quarantine: str) -> None:

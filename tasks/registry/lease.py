@@ -115,6 +115,7 @@ class Lease:
     def __init__(self, table: "_Table", holder: Holder) -> None:
         self._table = table
         self._holder = holder
+        self._unanswered: Holder | None = None
         self._changing = threading.Lock()
         self._over = threading.Event()
         self._renewing = threading.Thread(target=self._renew_for_ever, daemon=True)
@@ -132,13 +133,16 @@ class Lease:
             RegistryError: another took the lease over, for this process was taken to be dead.
         """
         with self._changing:
-            renewed = replace(self._holder, beat=self._holder.beat + 1, renewed_at=_now())
+            self._settle()
+            self._unanswered = renewed = replace(
+                self._holder, beat=self._holder.beat + 1, renewed_at=_now()
+            )
             if not self._table.swap(self._holder, renewed):
                 raise RegistryError(
                     f"The lease {self._holder.name} was lost: another run took it over, because this "
                     "one showed no sign of life. Nothing was changed; repeat this run."
                 )
-            self._holder = renewed
+            self._holder, self._unanswered = renewed, None
 
     def give_back(self) -> None:
         """End the lease; one that was lost is left to its new holder."""
@@ -146,7 +150,14 @@ class Lease:
         # Arrow's threads may not outlive the interpreter; a store out of reach is not waited for.
         self._renewing.join(timeout=GIVE_BACK_SECONDS)
         with self._changing, suppress(RegistryError):
+            self._settle()
             self._table.swap(self._holder, replace(self._holder, released=True, renewed_at=_now()))
+
+    def _settle(self) -> None:
+        """See whether a renewal that the store did not answer was done all the same."""
+        if self._unanswered and self._table.look(self._holder.name) == self._unanswered:
+            self._holder = self._unanswered
+        self._unanswered = None
 
     def _renew_for_ever(self) -> None:
         while not self._over.wait(self._holder.ttl_seconds / BEATS_PER_TTL):
@@ -182,7 +193,8 @@ class Leases:
             ttl_seconds: how long others wait for a sign of life of this holder.
 
         Raises:
-            RegistryError: a living holder kept it, or the table cannot be read or written.
+            RegistryError: a living holder kept it, or the table cannot be read or written; an object
+                store that is out of reach is waited for as long as a living holder is.
         """
         key, outer = (self.uri, name), _held.get({})
         if key in outer:
@@ -209,31 +221,42 @@ class Leases:
 def _take(table: "_Table", name: str, timeout_seconds: float, ttl_seconds: float) -> Holder:
     watch, deadline = Watch(), time.monotonic() + timeout_seconds
     pause, longest = POLL_SECONDS
+    wanted: Holder | None = None
     while True:
-        before = table.look(name)
-        if before is None or watch.is_dead(before):
-            ours = Holder(
-                name=name,
-                term=before.term + 1 if before else 1,
-                beat=0,
-                released=False,
-                machine=_machine(),
-                pid=os.getpid(),
-                started=_started(os.getpid()),
-                ttl_seconds=ttl_seconds,
-                renewed_at=_now(),
-            )
-            if table.swap(before, ours):
-                return ours
-            continue
-        shows_life = watch.has_moved or before.machine == _machine()
-        if shows_life and time.monotonic() > deadline:
-            raise RegistryError(
-                f"{name} is held by {before.words}, for more than {timeout_seconds:g} s. "
-                "Wait for that run to finish, or stop it, then repeat this one."
-            )
+        try:
+            before = table.look(name)
+            if before is not None and before == wanted:
+                return wanted  # by a commit whose answer was lost
+            if before is None or watch.is_dead(before):
+                wanted = _this_process(name, before.term + 1 if before else 1, ttl_seconds)
+                if table.swap(before, wanted):
+                    return wanted
+                continue
+            shows_life = watch.has_moved or before.machine == _machine()
+            if shows_life and time.monotonic() > deadline:
+                raise RegistryError(
+                    f"{name} is held by {before.words}, for more than {timeout_seconds:g} s. "
+                    "Wait for that run to finish, or stop it, then repeat this one."
+                )
+        except RegistryUnavailable:
+            if time.monotonic() > deadline:
+                raise
         time.sleep(pause)
         pause = min(2 * pause, longest)
+
+
+def _this_process(name: str, term: int, ttl_seconds: float) -> Holder:
+    return Holder(
+        name=name,
+        term=term,
+        beat=0,
+        released=False,
+        machine=_machine(),
+        pid=os.getpid(),
+        started=_started(os.getpid()),
+        ttl_seconds=ttl_seconds,
+        renewed_at=_now(),
+    )
 
 
 class _Table:

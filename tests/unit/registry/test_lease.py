@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from registries import child_environment
 
-from tasks.errors import RegistryError
+from tasks.errors import RegistryError, RegistryUnavailable
 from tasks.registry import lease
 from tasks.registry.lease import Leases, Watch
 
@@ -146,3 +146,45 @@ def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         Leases(str(tmp_path)).held("run"),
     ):
         pass
+
+
+def lose_the_next_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next commit is made, and its store goes out of reach before it can say so."""
+    swap = lease._Table.swap
+
+    def unanswered(table: lease._Table, *rows: lease.Holder) -> bool:
+        monkeypatch.setattr(lease._Table, "swap", swap)
+        assert table.swap(*rows)
+        raise RegistryUnavailable("no answer")
+
+    monkeypatch.setattr(lease._Table, "swap", unanswered)
+
+
+def test_a_store_that_is_out_of_reach_for_a_while_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_the_next_answer(monkeypatch)
+    with Leases(str(tmp_path)).held("run", timeout_seconds=60) as held:
+        assert held.term == 1  # taken once, not from itself
+    lose_the_next_answer(monkeypatch)
+    with (
+        pytest.raises(RegistryUnavailable),
+        Leases(str(tmp_path)).held("run", timeout_seconds=-1),
+    ):
+        pass
+
+
+def test_a_renewal_whose_answer_was_lost_loses_no_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases = Leases(str(tmp_path))
+    with leases.held("run") as held:
+        lose_the_next_answer(monkeypatch)
+        with pytest.raises(RegistryUnavailable):
+            held.check()
+        held.check()
+        lose_the_next_answer(monkeypatch)
+        with pytest.raises(RegistryUnavailable):
+            held.check()
+    holder = leases.holder("run")
+    assert holder is not None and holder.released
