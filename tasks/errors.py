@@ -9,6 +9,7 @@ PipelineError             a broken contract: the day stops, the champion stays i
 ├── ModelError            base weights, adapter or head are missing, altered, or do not fit
 ├── EvaluationError       a metric or contest is undefined on the rows it was given
 ├── RegistryError         the registry or the journal contradicts itself
+├── DiskFull              a file cannot be written for want of space; the same command continues
 ├── OrchestrationError    Prefect's server, a work pool or its workers did not do their part
 └── Unavailable           a service does not answer, and may again: stages repeat it for a while
     ├── LakeUnavailable       (also a LakeError)
@@ -53,6 +54,10 @@ class EvaluationError(PipelineError):
 
 class RegistryError(PipelineError):
     """The registry or the journal contradicts itself."""
+
+
+class DiskFull(PipelineError):
+    """A stage could not write a file for want of space."""
 
 
 class OrchestrationError(PipelineError):

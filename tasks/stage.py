@@ -1,16 +1,22 @@
 """What every stage has in common: a Prefect task with retries, a clock, and a line in the log."""
 
+import errno
 import logging
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from functools import wraps
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.errors import PipelineError, Unavailable
+from tasks.errors import DiskFull, PipelineError, Unavailable
+from tasks.workspace import Workspace
 
 logger = logging.getLogger("dayspring")
 
@@ -32,6 +38,8 @@ HOPELESS = (
 """What fails the same way again: a broken contract, or a mistake of ours."""
 
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
 PAUSES_SECONDS = [2, 10, 30, 60]
 """Before each repetition: a server that is restarted within two minutes stops no day."""
 
@@ -49,10 +57,12 @@ def stage(function: Stage) -> Stage:
     """
 
     @wraps(function)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def told(workspace: Workspace, *args: Any, **kwargs: Any) -> Any:
         # The spinner's text; a stage's own line comes when it is done.
-        logger.debug("%s", function.__name__.replace("_", " "))
-        return function(*args, **kwargs)
+        name = function.__name__.replace("_", " ")
+        logger.debug("%s", name)
+        with writing(name, workspace.home):
+            return function(workspace, *args, **kwargs)
 
     return task(
         name=function.__name__,
@@ -62,6 +72,30 @@ def stage(function: Stage) -> Stage:
         retry_delay_seconds=PAUSES_SECONDS,
         retry_condition_fn=_worth_repeating,
     )(told)
+
+
+@contextmanager
+def writing(name: str, home: Path) -> Iterator[None]:
+    """Turn what a library raises on a full disk into an error with the next step.
+
+    Raises:
+        DiskFull: the stage `name` found no space for a file.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        # Libraries in Rust give the system's words only.
+        no_space = getattr(error, "errno", None) in NO_SPACE or os.strerror(errno.ENOSPC) in str(
+            error
+        )
+        if not no_space:
+            raise
+        raise DiskFull(
+            f"{name} found the disk full: {str(error).splitlines()[0]}. Make space where home {home} "
+            f"and the temporary files ({gettempdir()}) are, then repeat this command; it continues."
+        ) from error
 
 
 def patiently(ask: Callable[Asked, Answer], *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
