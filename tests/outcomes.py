@@ -55,7 +55,8 @@ def versions(workspace: Workspace) -> list[str]:
 
     client = open_client(workspace.tracking_uri)
     found = client.search_model_versions(f"name='{workspace.registry.name}'")
-    return sorted((each.version for each in found), key=int)
+    # A database gives numbers, a server text.
+    return sorted((str(each.version) for each in found), key=int)
 
 
 def champion(workspace: Workspace) -> str | None:

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+from outcomes import differences
 
 from tasks.simulator.simulate import DaySummary
 from tasks.workspace import Workspace
@@ -47,6 +49,60 @@ def run(
         capture_output=True,
         text=True,
     )
+
+
+def watched(
+    config: Path,
+    pipeline: str,
+    days: Sequence[date],
+    env: Mapping[str, str],
+    told: Callable[[subprocess.Popen[str], str], None],
+) -> tuple[int, str]:
+    """Backfill `days` and hand on each line as the run tells it; returns exit code and last words."""
+    command = [sys.executable, "-m", "flows.cli", "backfill", pipeline, "--config", str(config)]
+    process = subprocess.Popen(
+        [*command, "--from", str(days[0]), "--to", str(days[-1])],
+        env={**os.environ, **env},
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        told(process, line)
+    code = process.wait()
+    return code, last_words(said) if code else ""
+
+
+def come_through(config: Path, days: Sequence[date], env: Mapping[str, str]) -> None:
+    """Backfill `days` undisturbed."""
+    ended = run("never", config, days, env)
+    if ended.returncode:
+        raise SystemExit(f"the undisturbed run ended with {ended.returncode}: {ended.stderr}")
+
+
+def last_words(stderr: str) -> str:
+    """The message that a run ended with; all it said where it ended without one."""
+    before, mark, message = stderr.rpartition("dayspring: ")
+    return (mark + message if mark else before + message).strip()
+
+
+def is_clear(message: str) -> bool:
+    """Whether a run that failed ended with a message of ours, and not with a mistake of ours."""
+    return message.startswith("dayspring: ") and "mistake of ours" not in message
+
+
+def unlike(
+    found: Workspace, expected: Workspace, logs: Path, planted: Sequence[DaySummary]
+) -> list[str]:
+    """In words, what is not as in `expected`, and whether a row of the logs is lost or doubled."""
+    lost, doubled, unaccounted = lost_and_doubled(found, logs, planted)
+    counted = [f"{lost} rows lost"] if lost else []
+    counted += [f"{doubled} rows doubled"] if doubled else []
+    return [*counted, *unaccounted, *differences(found, expected)]
 
 
 def lost_and_doubled(
