@@ -1,8 +1,12 @@
 """What tests share: a small portal's logs, the MIND sample, and one Prefect server."""
 
+import gzip
+import json
 import os
+import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import settings
 from portal import FIRST_DAY
@@ -64,3 +68,19 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database = tmp_path_factory.mktemp("migrated") / "mlflow.db"
     open_client(f"sqlite:///{database}")
     return database
+
+
+@pytest.fixture(scope="session")
+def warm_home(tmp_path_factory: pytest.TempPathFactory, migrated: Path, portal_logs: Path) -> Path:
+    """A home, to be copied, with an empty registry and the portal's items encoded: both take seconds."""
+    from tasks.recommender.hybrid import zero_shot
+    from tasks.recommender.items import embed_texts, item_texts
+
+    home = tmp_path_factory.mktemp("warm") / "home"
+    home.mkdir()
+    shutil.copy(migrated, home / "mlflow.db")
+    files = sorted((portal_logs / "items").glob("*.json.gz"))
+    lines = b"\n".join(gzip.decompress(file.read_bytes()) for file in files).splitlines()
+    items = pa.Table.from_pylist([json.loads(line) for line in lines if line])
+    embed_texts(item_texts(items), zero_shot("all-MiniLM-L6-v2").encoder, home / "embeddings")
+    return home

@@ -1,5 +1,6 @@
 """A small portal for tests: its first day, and a pipelines.yaml that reads its logs."""
 
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,16 @@ FIRST_DAY = date(2026, 3, 2)
 DAYS = [FIRST_DAY + timedelta(days=n) for n in range(3)]
 
 
-def write_config(folder: Path, logs: Path, **changes: dict[str, Any]) -> Path:
-    """A pipelines.yaml in `folder` with the pipeline `portal` on `logs`; sections are updated."""
+def write_config(
+    folder: Path, logs: Path, *, home: Path | None = None, **changes: dict[str, Any]
+) -> Path:
+    """A pipelines.yaml in `folder` with the pipeline `portal` on `logs`; sections are updated.
+
+    Args:
+        home: what its home begins with: the fixture `warm_home`, where a cold start says nothing.
+    """
+    if home is not None:
+        shutil.copytree(home, folder / ".dayspring")
     pipeline: dict[str, dict[str, Any]] = {
         "source": {
             "format": "jsonl",

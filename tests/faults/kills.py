@@ -1,13 +1,13 @@
 """A week's backfill killed at random moments and at every stage boundary, against an undisturbed one.
 
-    python tests/faults/kills.py [--moments 50] [--weeks 1] [--days 7] [--seed 1] [--json]
+    python tests/faults/kills.py [--moments 50] [--weeks 1] [--days 7] [--every 1] [--seed 1] [--json]
 
 Random: real SIGKILLs of the run's process group, by the wall clock. The moments are uniform within
 the seconds that an undisturbed week took, spread over `--weeks` weeks; the gap between two moments
 is what a run lives before it is killed and continued. Boundaries: a run dies at each moment of
-`backfills.STAGES` of each day. A run is forked from a process that has imported everything: nothing
-of a run happens while it imports, and the imports would be most of a run's time. All share one
-Prefect server.
+`backfills.STAGES` of each day, or with `--every 3` at each third of them. A run is forked from a
+process that has imported everything: nothing of a run happens while it imports, and the imports
+would be most of a run's time. All share one Prefect server.
 
 Exit code 1 if anything differs: tables, journal, versions, champion, rows lost, doubled or unaccounted.
 """
@@ -79,6 +79,8 @@ class Week:
 
     logs: Path
     planted: tuple[DaySummary, ...]
+    boundaries: Sequence[str]
+    """Where in a day runs die."""
     registry: Path
     """An empty MLflow database, to be copied: making its tables takes seconds."""
 
@@ -164,10 +166,10 @@ def random_kills(week: Week, config: Path, moments: Sequence[float]) -> int:
 
 
 def boundary_kills(week: Week, config: Path) -> int:
-    """Let a run die at every stage boundary of every day; returns how many died there."""
+    """Let a run die at the stage boundaries of every day; returns how many died there."""
     hit = 0
     for _ in week.planted:
-        for moment in STAGES:
+        for moment in week.boundaries:
             code = ended(week.start(config, moment), GIVEN_UP_SECONDS)
             if code != -signal.SIGKILL:
                 raise SystemExit(f"{moment} ended with {code}: {last_words(config)}")
@@ -185,11 +187,13 @@ def judge(case: Case, week: Week, config: Path, smooth: Path) -> Case:
     return case
 
 
-def measure(folder: Path, *, moments: int, weeks: int, days: int, seed: int) -> Iterator[Case]:
+def measure(
+    folder: Path, *, moments: int, weeks: int, days: int, every: int, seed: int
+) -> Iterator[Case]:
     """Every case in turn."""
     logs = folder / "logs"
     planted = simulate(PORTAL, out=logs, first_day=FIRST_DAY, days=days).days
-    week = Week(logs, planted, folder / "mlflow.db")
+    week = Week(logs, planted, STAGES[::every], folder / "mlflow.db")
     # In a process of its own: a fork must not inherit a database's threads and connections.
     ended(
         forked(lambda: open_client(f"sqlite:///{week.registry}"), folder / "mlflow.log"),
@@ -205,7 +209,7 @@ def measure(folder: Path, *, moments: int, weeks: int, days: int, seed: int) -> 
         name = f"random moments, week {number + 1}"
         place, its = folder / f"random-{number}", drawn[number::weeks]
         works.append(partial(kill_and_judge, name, week, place, its, smooth))
-    name = f"every stage boundary of {days} days"
+    name = f"{len(week.boundaries)} stage boundaries of {days} days"
     works.append(partial(kill_and_judge, name, week, folder / "boundaries", None, smooth))
     yield from side_by_side(works, folder)
 
@@ -301,6 +305,7 @@ def main() -> None:
     options.add_argument("--moments", type=int, default=50)
     options.add_argument("--weeks", type=int, default=1)
     options.add_argument("--days", type=int, default=7)
+    options.add_argument("--every", type=int, default=1, help="each so many boundaries of a day")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--json", action="store_true")
     chosen: dict[str, Any] = vars(options.parse_args())

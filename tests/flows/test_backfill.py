@@ -1,12 +1,12 @@
 """Ranges: read ahead, only ingested, forced and interrupted, and corrected afterwards."""
 
 import gzip
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from outcomes import assert_same_outcome
 from portal import DAYS, write_config
 
 from flows.runs import plan_range, repairs, run_range
@@ -14,30 +14,7 @@ from tasks.plan import INGESTED
 from tasks.superseded import superseded_models
 from tasks.workspace import Workspace, open_workspace
 
-FIRST, LAST = DAYS[0], DAYS[-1]
-TABLES = ("interactions", "items", "item_hours", "quarantine")
-OWN_TO_A_RUN = {"seconds", "train_seconds", "rows_per_second", "live_since", "folder"}
-
-
-def rows(workspace: Workspace, table: str) -> list[str]:
-    found = workspace.lake.read(table)
-    kept = [name for name in found.column_names if name != "ingest_time"]
-    return sorted(json.dumps(row, default=str) for row in found.select(kept).to_pylist())
-
-
-def story(workspace: Workspace) -> list[tuple[Any, ...]]:
-    """The journal without what belongs to one run alone."""
-    return [
-        (entry.key, entry.event, entry.model_version, _lasting(entry.evidence))
-        for entry in workspace.journal.entries()
-        if not entry.key.startswith("move/")
-    ]
-
-
-def _lasting(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _lasting(v) for k, v in value.items() if k not in OWN_TO_A_RUN}
-    return [_lasting(each) for each in value] if isinstance(value, list) else value
+FIRST, SECOND, LAST = DAYS
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +26,8 @@ def logs(tmp_path_factory: pytest.TempPathFactory, portal_logs: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory, logs: Path) -> Path:
-    return write_config(tmp_path_factory.mktemp("backfill"), logs)
+def config(tmp_path_factory: pytest.TempPathFactory, logs: Path, warm_home: Path) -> Path:
+    return write_config(tmp_path_factory.mktemp("backfill"), logs, home=warm_home)
 
 
 @pytest.fixture(scope="module")
@@ -65,44 +42,49 @@ def workspace(config: Path, history: list[dict[str, Any]]) -> Workspace:
 
 
 def test_days_read_ahead_leave_what_days_read_in_turn_leave(
-    workspace: Workspace, tmp_path: Path, logs: Path
+    workspace: Workspace, tmp_path: Path, logs: Path, warm_home: Path
 ) -> None:
-    config = write_config(tmp_path, logs)
+    config = write_config(tmp_path, logs, home=warm_home)
     run_range(config, "portal", FIRST, LAST, force=False, parallel=2)
     ahead = open_workspace(config, "portal")
-    for table in TABLES:
-        assert rows(ahead, table) == rows(workspace, table) != []
-    assert story(ahead) == story(workspace)
+    assert_same_outcome(ahead, workspace)
+    assert ahead.lake.read("quarantine").num_rows > 0
+    told = [[entry.key for entry in each.journal.entries()] for each in (ahead, workspace)]
+    assert told[0] == told[1]
 
 
 def test_days_that_are_only_ingested_are_adapted_to_by_a_later_backfill(
-    workspace: Workspace, tmp_path: Path, logs: Path
+    workspace: Workspace, tmp_path: Path, logs: Path, warm_home: Path
 ) -> None:
-    config = write_config(tmp_path, logs)
-    records = run_range(config, "portal", FIRST, LAST, force=False, only_ingest=True, parallel=1)
+    config = write_config(tmp_path, logs, home=warm_home)
+    records = run_range(config, "portal", FIRST, SECOND, force=False, only_ingest=True, parallel=1)
     ours = open_workspace(config, "portal")
-    assert [record["verdict"] for record in records] == [INGESTED] * 3
+    assert [record["verdict"] for record in records] == [INGESTED] * 2
     for record in records:
         kept = record["published"] + record["quarantined"] + record["duplicates"]
         assert record["rows_read"] == kept > 0
     assert {entry.event for entry in ours.journal.entries()} == {"published"}
     assert ours.registry.champion() is None
-    again = plan_range(config, "portal", FIRST, LAST, force=False, only_ingest=True)
-    assert [plan.action for plan in again] == ["skip"] * 3
-    plans = plan_range(config, "portal", FIRST, LAST, force=False)
+    again = plan_range(config, "portal", FIRST, SECOND, force=False, only_ingest=True)
+    assert [plan.action for plan in again] == ["skip"] * 2
+    plans = plan_range(config, "portal", FIRST, SECOND, force=False)
     assert {(plan.action, plan.reason) for plan in plans} == {
         ("continue", "published, not adapted to")
     }
     version = ours.lake.version("interactions")
-    adapted = run_range(config, "portal", FIRST, LAST, force=False)
+    adapted = run_range(config, "portal", FIRST, SECOND, force=False)
     assert ours.lake.version("interactions") == version
-    assert [r["champion_auc"] is not None for r in adapted] == [True] * 3
+    assert [r["champion_auc"] is not None for r in adapted] == [True] * 2
 
 
 def test_an_interrupted_force_is_continued_by_a_plain_run(
-    tmp_path: Path, logs: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    logs: Path,
+    warm_home: Path,
+    prefect_server: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = write_config(tmp_path, logs)
+    config = write_config(tmp_path, logs, home=warm_home)
     run_range(config, "portal", FIRST, FIRST, force=False)
     with monkeypatch.context() as broken:
         broken.setattr("flows.daily.detect_drift", lambda *_: 1 / 0)

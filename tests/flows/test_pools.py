@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 from outcomes import assert_same_outcome, versions
-from portal import DAYS, write_config
+from portal import DAYS as PORTAL_DAYS
+from portal import write_config
 from workers import Worker
 
 from flows.deploy import deploy
@@ -15,13 +16,16 @@ from tasks.errors import ConfigError
 from tasks.references import Published, Trigger
 from tasks.workspace import TRAINING, Workspace, open_workspace
 
+DAYS = PORTAL_DAYS[:2]
+"""Each costs a worker's start and a fine-tuning worker's: the second loses its worker."""
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
-def in_place(tmp_path_factory, portal_logs, workers) -> Workspace:
-    """Three days, fine-tuned in the day's own process; the workers start beside it."""
-    config = write_config(tmp_path_factory.mktemp("in_place"), portal_logs)
+def in_place(tmp_path_factory, portal_logs, warm_home, workers) -> Workspace:
+    """Days that are fine-tuned in their own process; the workers start beside it."""
+    config = write_config(tmp_path_factory.mktemp("in_place"), portal_logs, home=warm_home)
     run_range(config, "portal", DAYS[0], DAYS[-1], force=False)
     return open_workspace(config, "portal")
 
@@ -43,13 +47,16 @@ def workers(tmp_path_factory, prefect_server) -> Iterator[list[Worker]]:
 
 
 @pytest.fixture(scope="module")
-def through_pools(tmp_path_factory, portal_logs, prefect_server, workers) -> Iterator[Workspace]:
+def through_pools(tmp_path_factory, portal_logs, warm_home, workers) -> Iterator[Workspace]:
     """The same days as one run of `backfill/portal`; the worker that fine-tunes the second is killed."""
     from prefect.client.orchestration import get_client
     from prefect.deployments import run_deployment
 
     config = write_config(
-        tmp_path_factory.mktemp("through_pools"), portal_logs, compute={"pool": "gpu"}
+        tmp_path_factory.mktemp("through_pools"),
+        portal_logs,
+        home=warm_home,
+        compute={"pool": "gpu"},
     )
     deploy(config, None, show=lambda _: None, dry_run=False)
     workspace = open_workspace(config, "portal")

@@ -32,10 +32,10 @@ def home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def config(home, portal_logs) -> Path:
+def config(home, portal_logs, warm_home) -> Path:
     """The logs are a copy: they go when the days are stored."""
     shutil.copytree(portal_logs, home / "logs")
-    return write_config(home, home / "logs")
+    return write_config(home, home / "logs", home=warm_home)
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,8 @@ def logs(tmp_path, portal_logs) -> Path:
 
 
 @pytest.fixture
-def config(tmp_path, logs) -> Path:
-    return write_config(tmp_path, logs)
+def config(tmp_path, logs, warm_home) -> Path:
+    return write_config(tmp_path, logs, home=warm_home)
 
 
 @pytest.fixture
