@@ -26,9 +26,16 @@ LONGEST_FIRST = ("grown", "faults", "flows", "stages")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files; each file stays in one process, with its fixtures."""
+    """Begin with the longest files; each file stays in one process, with its fixtures.
+
+    The files of `grown` stay together: they share a stack of servers.
+    """
     order = {name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+    for item in items:
+        folder = item.path.parent.name
+        group = folder if folder == "grown" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ OWN_TO_A_RUN = {"seconds", "train_seconds", "rows_per_second", "live_since", "fo
 
 def assert_same_outcome(found: Workspace, expected: Workspace) -> None:
     """Both have the same rows, journal, versions and champion, and at least one champion."""
-    assert differences(found, expected) == []
+    unlike = differences(found, expected)
+    assert not unlike, "\n".join(unlike)
     assert champion(expected) is not None
 
 
@@ -25,8 +26,8 @@ def differences(found: Workspace, expected: Workspace) -> list[str]:
         f"table {name} differs" for name in TABLES if table(found, name) != table(expected, name)
     ]
     theirs, ours = journal(expected), journal(found)
-    faults += [f"journal lacks or alters {row}" for row in theirs if row not in ours]
-    faults += [f"journal has besides {row}" for row in ours if row not in theirs]
+    faults += [f"journal lacks {row}" for row in theirs if row not in ours]
+    faults += [f"journal has instead {row}" for row in ours if row not in theirs]
     if versions(found) != versions(expected):
         faults.append(f"versions {versions(found)} instead of {versions(expected)}")
     if champion(found) != champion(expected):

@@ -239,12 +239,13 @@ def test_a_wrong_command_exits_with_2_and_says_why(dayspring, arguments, said):
 
 
 def test_a_wrong_config_exits_with_2_and_starts_nothing(tmp_path, dayspring):
-    path = tmp_path / "broken.yaml"
+    path = tmp_path / "elsewhere" / "broken.yaml"
+    path.parent.mkdir()
     path.write_text("pipelines: {portal: {source: {format: word}}}\n")
     code, _, err = dayspring("run", "portal", "--day", DAY, path=path)
     assert code == 2
     assert "nothing was started" in err
-    assert not (tmp_path / ".dayspring").exists()
+    assert not (path.parent / ".dayspring").exists()
 
 
 def test_config_check_finds_an_unknown_expectation(tmp_path, logs, dayspring):
