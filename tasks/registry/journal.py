@@ -39,6 +39,9 @@ LIVE_SINCE = "live_since"
 MOVES = ("promoted", "approved", "rolled_back")
 """Events after which `model_version` is live; null means the zero-shot model."""
 
+ATTEMPTS = 8
+"""How often an entry is committed while other writers are first."""
+
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 FILES_BEFORE_COMPACTION = 16
@@ -183,30 +186,44 @@ class Journal:
 
     def _append(self, key: str, event: str, outcome: Outcome) -> Entry:
         evidence = strict_json(outcome.evidence)
-        table = self._refresh() or self._create()
-        entries = self._load()
-        if key not in entries and table.transaction_version(key) is not None:
-            raise RegistryError(
-                f"Journal {self.uri} committed key {key!r} but has no such row: rows were deleted. "
-                "Restore the table to a version that still has them (DeltaTable.restore)."
+        for _ in range(ATTEMPTS):
+            table = self._refresh() or self._create()
+            entries = self._load()
+            if key in entries:
+                return entries[key]
+            if table.transaction_version(key) is not None:
+                raise RegistryError(
+                    f"Journal {self.uri} committed key {key!r} but has no such row: rows were deleted. "
+                    "Restore the table to a version that still has them (DeltaTable.restore)."
+                )
+            # Never behind the last entry, so that the order of times is the order of commits.
+            newest = next(reversed(entries.values())).recorded_at if entries else _EARLIEST
+            entry = Entry(
+                key=key,
+                recorded_at=max(datetime.now(UTC), newest + timedelta(microseconds=1)),
+                pipeline=self.pipeline,
+                day=outcome.day,
+                event=event,
+                actor=outcome.actor,
+                reason=outcome.reason,
+                model_version=outcome.model_version,
+                evidence_json=evidence,
             )
-        # Never behind the last entry, so that the order of times is the order of commits.
-        newest = next(reversed(entries.values())).recorded_at if entries else _EARLIEST
-        entry = Entry(
-            key=key,
-            recorded_at=max(datetime.now(UTC), newest + timedelta(microseconds=1)),
-            pipeline=self.pipeline,
-            day=outcome.day,
-            event=event,
-            actor=outcome.actor,
-            reason=outcome.reason,
-            model_version=outcome.model_version,
-            evidence_json=evidence,
+            try:
+                return self._commit(table, entry)
+            except CommitFailedError:
+                continue  # another writer recorded this key first, or made the table at this moment
+        raise RegistryError(
+            f"Journal {self.uri} could not record {key!r}: other writers committed first "
+            f"{ATTEMPTS} times. Repeat the run."
         )
-        return entries.get(key) or self._commit(table, entry)
 
     def _commit(self, table: DeltaTable, entry: Entry) -> Entry:
-        """Commit `entry`, or find the one that another writer committed under its key first."""
+        """Commit `entry`.
+
+        Raises:
+            deltalake.exceptions.CommitFailedError: another writer was first; look again and repeat.
+        """
         read_at = table.version()
         columns = [[value] for value in astuple(entry)]
         row = pa.Table.from_arrays(
@@ -216,13 +233,7 @@ class Journal:
         try:
             write_deltalake(table, row, mode="append", commit_properties=properties)
         except CommitFailedError:
-            recorded = self.find(entry.key)
-            if recorded is None:
-                raise RegistryError(
-                    f"Journal {self.uri} could not record {entry.key!r}: other writers committed "
-                    "faster each time. Repeat the run."
-                ) from None
-            return recorded
+            raise
         except (DeltaError, OSError) as error:
             raise self._unusable(error) from error
         if table.version() == read_at + 1 == self._version + 1:

@@ -137,6 +137,26 @@ def test_threads_that_record_the_same_keys_leave_one_entry_a_key(tmp_path: Path)
     assert told == [told[0]] * 4
 
 
+def test_an_entry_is_committed_again_when_another_writer_was_first_without_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that made the table at the same moment: Delta then refuses the append."""
+    journal = Journal(str(tmp_path), "portal")
+    journal.once("before", "scored", outcome("before"))
+    commits = []
+
+    def overtaken(table: DeltaTable, *arguments: object, **options: object) -> None:
+        if not commits:
+            DeltaTable(journal.uri).alter.set_table_properties({"delta.appendOnly": "false"})
+        commits.append(table.version())
+        write_deltalake(table, *arguments, **options)
+
+    monkeypatch.setattr(journals, "write_deltalake", overtaken)
+    assert journal.once("mine", "scored", outcome("mine")).reason == "mine"
+    assert len(commits) == 2
+    assert [entry.key for entry in journal.entries()] == ["before", "mine"]
+
+
 def record_when_all_are_ready(root: str, name: str, barrier: Barrier) -> str:
     journal = Journal(root, "portal")
     barrier.wait(timeout=60)
