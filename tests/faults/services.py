@@ -24,8 +24,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))
-sys.path.append(str(Path(__file__).parents[2]))
+sys.path += map(str, Path(__file__).parents[1:3])
 
 import yaml
 from backfills import come_through, is_clear, lost_and_doubled, watched
