@@ -1,8 +1,9 @@
 """The alias `champion` read and moved in milliseconds: a rollback does not wait for MLflow's import.
 
 An embedded registry is its SQLite file, and a move is one transaction on it. A server is asked by
-MLflow's REST API, tags first and the alias last. Where the file has another layout, or the server
-wants what only MLflow's client knows, that client does the same.
+MLflow's REST API: what decides about later moves comes first, then the alias, then the words. Where
+the file has another layout, or the server wants what only MLflow's client knows, that client does
+the same.
 """
 
 import base64
@@ -19,7 +20,7 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 from tasks.registry.store import open_client, sqlite_path
-from tasks.registry.version import CHAMPION, LAST_MOVE, Move
+from tasks.registry.version import CHAMPION, LAST_MOVE, LIVE_SINCE, REVIEW, Move
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,6 +33,9 @@ ANSWER_SECONDS = 20.0
 
 PAGE = 1000
 """Versions that one request asks for."""
+
+DECIDING = frozenset({REVIEW, LIVE_SINCE})
+"""Tags that a run reads before it promotes: they are never behind the alias."""
 
 ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 """MLflow's codes for a model, a version or an alias that is not there."""
@@ -76,7 +80,10 @@ class Pointer(Protocol):
         """All versions, oldest first, in one batch."""
 
     def move(self, move: Move, tags: VersionTags) -> None:
-        """Set the tags, remember the move, then let the alias stand on `move.version`."""
+        """Set the tags, remember the move, and let the alias stand on `move.version`.
+
+        What decides about later promotions, and the move, are there before the alias is.
+        """
 
 
 class _Unfit(Exception):
@@ -250,10 +257,13 @@ class _Server:
 
     def move(self, move: Move, tags: VersionTags) -> None:
         model = {"name": self._name}
+        first, words = [], []
         for version, kept in tags.items():
             for key, value in kept.items():
-                tag = {"version": version, "key": key, "value": value}
-                self._ask("POST", "model-versions/set-tag", model | tag)
+                tag = model | {"version": version, "key": key, "value": value}
+                (first if key in DECIDING else words).append(tag)
+        for tag in first:
+            self._ask("POST", "model-versions/set-tag", tag)
         told = {"key": LAST_MOVE, "value": move.to_json()}
         self._ask("POST", "registered-models/set-tag", model | told)
         alias = model | {"alias": CHAMPION}
@@ -261,6 +271,8 @@ class _Server:
             self._ask("DELETE", "registered-models/alias", alias)
         else:
             self._ask("POST", "registered-models/alias", alias | {"version": move.version})
+        for tag in words:  # one request each, and the move itself tells the same
+            self._ask("POST", "model-versions/set-tag", tag)
 
     def _find(self, path: str, **fields: str) -> dict[str, Any] | None:
         """What the server tells; None where it says that there is no such thing."""

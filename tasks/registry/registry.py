@@ -598,10 +598,12 @@ def _called(version: str | None) -> str:
 
 
 def _decided(version: ModelVersion) -> str:
-    by, why = version.tags.get(REVIEW_BY), version.tags.get(REVIEW_REASON)
-    if by is None:
+    if REVIEW not in version.tags:
         return f"Version {version.version} is the champion."
-    return f"Version {version.version} was {version.tags[REVIEW]} by {by}: {why}"
+    by, why = version.tags.get(REVIEW_BY), version.tags.get(REVIEW_REASON)
+    # A run killed right after the alias has not written who and why; the journal tells.
+    told = f" by {by}: {why}" if by else ""
+    return f"Version {version.version} was {version.tags[REVIEW]}{told}"
 
 
 def _not_waiting(version: ModelVersion, asked: str) -> str:

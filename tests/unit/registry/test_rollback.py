@@ -12,7 +12,7 @@ from registries import child_environment, open_registry, register_in
 
 from tasks.errors import RegistryError
 from tasks.registry.lease import Leases
-from tasks.registry.pointer import pointer
+from tasks.registry.pointer import _authorization, _Server, pointer
 from tasks.registry.registry import Registry
 from tasks.registry.store import open_client
 from tasks.registry.version import Review
@@ -38,6 +38,10 @@ def registry(request: pytest.FixtureRequest, home: Path, monkeypatch) -> Registr
 @pytest.fixture
 def two_champions(registry: Registry, ranker: Path) -> Registry:
     """Version 1 was live, version 2 is."""
+    return crown_two(registry, ranker)
+
+
+def crown_two(registry: Registry, ranker: Path) -> Registry:
     for fingerprint, over in (("f1", None), ("f2", "1")):
         version = register_in(registry, ranker, fingerprint).version
         registry.promote(version, compared_with=over, reason="won", evidence={"gain": 0.01})
@@ -137,11 +141,35 @@ def test_a_move_that_breaks_half_way_takes_everything_back(home: Path, ranker: P
     assert registry.version("1").tags["review"] == "not reviewed"
 
 
+def test_a_rollback_killed_right_after_a_servers_alias_holds(
+    server: str, home: Path, ranker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    ask = _Server._ask
+
+    def die(self: _Server, method: str, path: str, fields: dict[str, str] | None) -> object:
+        answer = ask(self, method, path, fields)
+        if method == "POST" and path == "registered-models/alias":
+            raise Killed
+        return answer
+
+    registry = crown_two(Registry(server, None, "killed", leases=Leases(str(home))), ranker)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(_Server, "_ask", die)
+        registry.roll_back("1", expected="2", review=ANA)
+
+    live, move = registry.standing()
+    assert move is not None
+    assert (live, move.event, move.by, move.reason) == ("1", "rolled_back", "ana", "clicks fell")
+    repeated = registry.promote("2", compared_with="1", reason="won", evidence={})
+    assert (repeated.moved, repeated.reason) == (False, "Version 2 was rolled back")
+
+
 def test_a_server_that_wants_a_login_is_asked_with_it(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.registry.pointer import _authorization
-
     assert _authorization() == {}
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t")
     assert _authorization() == {"Authorization": "Bearer t"}
