@@ -1,6 +1,5 @@
 """Pruning on a real registry and lake: what a live or earlier champion needs can still be had."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -12,40 +11,25 @@ import pyarrow as pa
 import pytest
 from aged_tables import age
 from deltalake import write_deltalake
+from furnish import KEPT, NOW, REMOVED, RETENTION, furnish, hours_of
 from homes import keep_copy, restore
 from portal import FIRST_DAY, write_config
 
 from flows.upkeep import prune_all
 from tasks.errors import LakeError, RegistryError
-from tasks.interactions.schema import ITEM_HOURS
 from tasks.models import incumbent_before, pruned_versions
 from tasks.prune import EVERY_DAYS, is_due, prune, prune_weekly
 from tasks.registry.journal import JOURNAL, Outcome
 from tasks.registry.lease import Leases
 from tasks.workspace import Workspace, open_workspace
 
-NOW = datetime.now(UTC)
-RETENTION = {"versions": 1, "rollback_days": 30, "delta_days": 30}
-PROMOTED_DAYS_AGO = {"1": 200, "2": 100, "4": 20}
-"""v2 was live until 20 days ago; v3 and v5 never were."""
-
 
 @pytest.fixture(scope="module")
 def furnished(tmp_path_factory) -> Path:
-    """Six versions, each trained on its own version of item_hours; four states are 40 days old."""
-    from tasks.recommender.hybrid import zero_shot
-    from tasks.recommender.store import save_ranker
-
+    """The six versions; the table's first states are 40 days old."""
     folder = tmp_path_factory.mktemp("furnished")
-    save_ranker(zero_shot("all-MiniLM-L6-v2"), folder / "ranker")
     workspace = open_workspace(write_config(folder, folder, retention=RETENTION), "portal")
-    for number in range(1, 7):
-        publish(workspace, number)
-        if number == 5:
-            age(Path(workspace.lake.uri("item_hours")), 40)
-        register(workspace, folder / "ranker", number)
-        if days := PROMOTED_DAYS_AGO.get(str(number)):
-            promote(workspace, str(number), NOW - timedelta(days=days))
+    furnish(workspace, folder / "ranker", grow_old=lambda table: age(Path(table), 40))
     keep_copy(workspace.home)
     return folder
 
@@ -57,53 +41,9 @@ def workspace(furnished: Path) -> Workspace:
     return open_workspace(furnished / "pipelines.yaml", "portal")
 
 
-def publish(workspace: Workspace, number: int) -> None:
-    hour = datetime(2026, 3, 2, 12, tzinfo=UTC)
-    row = {"event_date": FIRST_DAY, "hour": hour, "item_id": "n1", "impressions": number}
-    rows = pa.Table.from_pylist([{**row, "clicks": 0}], schema=ITEM_HOURS)
-    lake = workspace.lake
-    lake.replace_day("item_hours", FIRST_DAY, rows, app_id="hours", app_version=number)
-
-
-def register(workspace: Workspace, ranker: Path, number: int) -> None:
-    trained = datetime(2026, 3, number, tzinfo=UTC)
-    workspace.registry.register(
-        ranker,
-        fingerprint=f"f{number}",
-        loader_module="tasks.recommender.pyfunc",
-        tags={
-            "data_versions": json.dumps({"item_hours": workspace.lake.version("item_hours")}),
-            "trained_through": trained.isoformat(),
-        },
-        params={},
-        metrics={},
-    )
-
-
-def promote(workspace: Workspace, version: str, at: datetime) -> None:
-    live = workspace.registry.champion()
-    workspace.registry.promote(
-        version, compared_with=live.version if live else None, reason="gain", evidence={}
-    )
-    moved = Outcome("gain", model_version=version, evidence={"live_since": at.isoformat()})
-    workspace.journal.once(f"{version}/promoted", "promoted", lambda: moved)
-
-
-def hours_of(workspace: Workspace, version: str) -> int:
-    """What the version was trained on, read at the state of the table that it names."""
-    tags = workspace.registry.version(version).tags
-    state = json.loads(tags["data_versions"])["item_hours"]
-    return workspace.lake.read("item_hours", version=state)["impressions"][0].as_py()
-
-
 def test_champion_and_rollback_targets_load_with_the_tables_they_learned_from(workspace):
     [done] = prune_all(workspace.home.parent / "pipelines.yaml", None, dry_run=False)
-    assert done["removed_versions"] == ["1", "3", "5"]
-    assert done["kept_versions"] == {
-        "6": "challenger",
-        "4": "champion",
-        "2": "live before the champion",
-    }
+    assert (done["removed_versions"], done["kept_versions"]) == (REMOVED, KEPT)
     assert done["removed_files"]["item_hours"] == 2
     mlflow.set_tracking_uri(workspace.tracking_uri)
     frame = pd.DataFrame({"history": [["a goal"]], "candidates": [["a cup", "shares"]]})
