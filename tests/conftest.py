@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -21,21 +22,30 @@ settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 
-LONGEST_FIRST = ("grown", "faults", "flows", "stages")
+LONGEST_FIRST = ("grown", "registry", "faults", "flows", "stages")
 """Folders whose files take longest: two processes that share the tests then end together."""
+
+SHARE_SERVERS = ("grown", "registry")
+"""Folders whose files share servers, which take long to start: each stays in one process."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files; each file stays in one process, with its fixtures.
-
-    The files of `grown` stay together: they share a stack of servers.
-    """
+    """Begin with the longest files."""
     order = {name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
-    for item in items:
-        folder = item.path.parent.name
-        group = folder if folder == "grown" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each file in one process, with its fixtures; files that share servers in the same one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = Path(nodeid.partition("::")[0])
+            return file.parent.name if file.parent.name in SHARE_SERVERS else str(file)
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def serving(folder: Path, migrated: Path) -> Iterator[str]:
         _wait_until_it_answers(server, port, folder / "server.log")
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(server.pid, 15)
+        os.killpg(server.pid, signal.SIGKILL)  # it takes seconds to end by itself
         server.wait()
 
 
