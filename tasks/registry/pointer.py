@@ -257,7 +257,8 @@ class _Server:
 
     def move(self, move: Move, tags: VersionTags) -> None:
         model = {"name": self._name}
-        first, words = [], []
+        first: list[dict[str, str]] = []
+        words: list[dict[str, str]] = []
         for version, kept in tags.items():
             for key, value in kept.items():
                 tag = model | {"version": version, "key": key, "value": value}
