@@ -1,13 +1,13 @@
 """A disk that is full while a day is published, and while its model is registered.
 
-    python tests/faults/full_disk.py [--mib 64] [--json]
+    python tests/faults/full_disk.py [--mib 96] [--json]
 
-Home, with lake and registry, is a file system of its own in memory (Linux, root). After the first
-day has made a champion, the second day's run finds the disk full: behind its validation, amid the
-saving of its challenger, behind that saving. Each time the run has to end with a message that names
-a next step, and the champion has to be the one it was. Then space is made, and the same command
-continues. Afterwards tables, journal, versions and champion have to be those of an undisturbed run,
-every row accounted for.
+Home, with lake, registry and the database of Prefect's own server, is a file system of its own in
+memory (Linux, root). After the first day has made a champion, the second day's run finds the disk
+full at each moment of `FULL_AFTER`. Each time the run has to end with a message that names a next
+step, and the champion has to be the one it was. Then space is made, and the same command continues.
+Afterwards tables, journal, versions and champion have to be those of an undisturbed run, every row
+accounted for.
 
 Exit code 1 if anything differs.
 """
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ sys.path += map(str, Path(__file__).parents[1:3])
 import yaml
 from backfills import come_through, is_clear, last_words, run, unlike
 from killed_run import FILLER
-from kills import PORTAL, RECIPE, prefect_server
+from kills import PORTAL, RECIPE
 from outcomes import champion
 from portal import DAYS, write_config
 
@@ -42,7 +42,8 @@ SPAN = DAYS[:2]
 FULL_AFTER = {
     "publishing": "tasks.quality.validate:validate_day",
     "saving the challenger": "tasks.recommender.store:save_ranker",
-    "registering": "tasks.recommender.snapshot:save_statistics",
+    "about to register": "tasks.recommender.snapshot:save_statistics",
+    "registering": "tasks.registry.registration:resume_run",
 }
 """The last work of a day that still finds space."""
 
@@ -67,7 +68,6 @@ class Portal:
 
     config: Path
     disk: Path
-    env: Mapping[str, str]
 
     @property
     def workspace(self) -> Workspace:
@@ -77,7 +77,7 @@ class Portal:
     def run(self, name: str, moment: str = "never") -> Case:
         """Run both days up to the moment; returns what came of it."""
         before, started = champion(self.workspace), time.monotonic()
-        ended = run(moment, self.config, SPAN, self.env)
+        ended = run(moment, self.config, SPAN, {})
         message = last_words(ended.stderr) if ended.returncode else ""
         seconds = time.monotonic() - started
         return Case(name, ended.returncode, message, before, champion(self.workspace), seconds)
@@ -97,18 +97,18 @@ class Portal:
         return case
 
 
-def measure(folder: Path, disk: Path, env: Mapping[str, str]) -> Iterator[Case]:
+def measure(folder: Path, disk: Path) -> Iterator[Case]:
     """Each full disk in turn, then the run that has space again."""
     logs = folder / "logs"
     planted = simulate(PORTAL, out=logs, first_day=DAYS[0], days=len(SPAN)).days
     (folder / "undisturbed").mkdir()
     smooth = write_config(folder / "undisturbed", logs, finetune=RECIPE)
-    come_through(smooth, SPAN, env)
+    come_through(smooth, SPAN, {})
 
     config = write_config(folder, logs, finetune=RECIPE)
     config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"home": str(disk)}))
-    come_through(config, SPAN[:1], env)
-    portal = Portal(config, disk, env)
+    come_through(config, SPAN[:1], {})
+    portal = Portal(config, disk)
     for name, function in FULL_AFTER.items():
         yield portal.run_out_of_space(name, function)
     case = portal.run("space again")
@@ -145,7 +145,7 @@ def show(cases: Sequence[Case]) -> None:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options.add_argument("--mib", type=int, default=64)
+    options.add_argument("--mib", type=int, default=96)
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -153,11 +153,9 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as place,
         small_disk(Path(place) / "disk", chosen.mib) as disk,
-        prefect_server(Path(place) / "prefect") as url,
     ):
-        env = {"PREFECT_API_URL": url, "PREFECT_HOME": f"{place}/prefect"}
         cases = []
-        for case in measure(Path(place), disk, env):
+        for case in measure(Path(place), disk):
             print(f"{case.name}: {case.seconds:.0f} s, {case.faults}", file=sys.stderr, flush=True)
             cases.append(case)
     if chosen.json:
