@@ -1,6 +1,6 @@
 """Stage: Great Expectations on the staged rows, before anything is published."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from tasks.config import Pipeline
 from tasks.errors import LakeError, LakeUnavailable, ValidationFailed
+from tasks.interactions.rows import FUTURE
 from tasks.references import Staged, Validated
 from tasks.stage import Clock, logger, stage
 from tasks.workspace import Workspace
@@ -132,11 +133,14 @@ def _refuse_too_dirty(staged: Staged, allowed: float) -> None:
     share = staged.quarantined / staged.rows_read if staged.rows_read else 0.0
     if share > allowed:
         reasons = ", ".join(f"{count:,} × {reason}" for reason, count in staged.reasons.items())
+        many_are_future = staged.reasons.get(FUTURE, 0) > staged.quarantined / 2
+        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        clock = f" (or this machine's clock, if it is not {now})" if many_are_future else ""
         raise ValidationFailed(
             f"{staged.quarantined:,} of {staged.rows_read:,} rows of {staged.day} were refused "
             f"({share:.0%}; validate.max_quarantined is {allowed:.0%}): {reasons}. Nothing of the day "
             f"was published; the champion stays in service. The refused rows are in {staged.folder}. "
-            "Repair the source, then run the day again."
+            f"Repair the source{clock}, then run the day again."
         )
 
 

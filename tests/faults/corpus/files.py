@@ -169,6 +169,7 @@ UNPACK = "rename or unpack the file"
 DELIVER = "Deliver it, or run a day that has one"
 CHECK = "Check `source.format` and the file's encoding (UTF-8), deliver the file again"
 REPAIR = "Repair the source"
+CLOCK = f"{REPAIR} (or this machine's clock, if it is not 20"
 
 FILES = [
     stops("empty", holds(lambda _: ""), "rows.jsonl", "is empty", "Deliver the file again"),
@@ -260,7 +261,7 @@ FILES = [
     stops(
         "the file of a later year",
         holds(lambda case: text(case).replace("2026-03", "2099-03")),
-        *("264 × event_time is in the future", "max_quarantined is 20%", REPAIR),
+        *("264 × event_time is in the future", "max_quarantined is 20%", CLOCK),
     ),
     stops(
         "no file of the day",
