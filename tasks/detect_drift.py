@@ -48,25 +48,25 @@ def _detect(workspace: Workspace, published: Published, champion: ChampionRecord
     from tasks.drift.compare import compare
     from tasks.drift.profile import merge
 
-    first, last = _reference_days(workspace, published.day, champion.version)
-    remembered_from = published.day - timedelta(days=CLICK_DAYS)
-    stored = _stored_profiles(workspace, min(first, remembered_from), published.day)
-    profile = _profile(workspace, published, [p for p in stored if p.days[0] >= remembered_from])
-    reference = [p for p in stored if first <= p.days[0] <= last]
+    day, one = published.day, timedelta(days=1)
+    recent = _stored_profiles(workspace, day - timedelta(days=CLICK_DAYS), day - one)
+    profile = _profile(workspace, published, recent)
+    # Read by themselves: a champion may have learned from days that are long past.
+    reference = _stored_profiles(workspace, *_reference_days(workspace, day, champion.version))
     if not reference:
         return DriftFound(report=None)
     report = compare(merge(reference), profile, thresholds=workspace.config.drift.thresholds)
     return DriftFound(report=report.to_json())
 
 
-def _stored_profiles(workspace: Workspace, first: date, day: date) -> "list[Profile]":
-    """Profiles of the days from `first` to the one before `day`, oldest first."""
+def _stored_profiles(workspace: Workspace, first: date, last: date) -> "list[Profile]":
+    """Profiles of the days from `first` to `last`, oldest first."""
     from tasks.drift.table import PROFILES, from_table
 
     if workspace.lake.version("profiles") is None:
         return []
-    days = (first, day - timedelta(days=1))
-    return from_table(workspace.lake.read("profiles", columns=PROFILES.names, days=days))
+    stored = workspace.lake.read("profiles", columns=PROFILES.names, days=(first, last))
+    return from_table(stored)
 
 
 def _profile(workspace: Workspace, published: Published, earlier: "list[Profile]") -> "Profile":
