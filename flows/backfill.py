@@ -11,6 +11,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.daily import daily
 from flows.failures import TELLING
 from flows.scheduled import turn_seconds
+from flows.server import wait_for_server
 from tasks.errors import ConfigError
 from tasks.ingest import ingest, read_ahead
 from tasks.plan import DayPlan, ingested_record, plan_days
@@ -50,7 +51,12 @@ def backfill(
         in_turn = _read_ahead_of(workspace, plans, parallel)
         if only_ingest:
             return [plan.record or _publish(workspace, plan.day) for plan in in_turn]
-        return [plan.record or daily(pipeline, plan.day, config_file, force) for plan in in_turn]
+        return [plan.record or _adapt(pipeline, plan.day, config_file, force) for plan in in_turn]
+
+
+def _adapt(pipeline: str, day: date, config_file: Path, force: bool) -> dict[str, Any]:
+    wait_for_server()
+    return daily(pipeline, day, config_file, force)
 
 
 def _publish(workspace: Workspace, day: date) -> dict[str, Any]:

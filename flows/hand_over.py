@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.finetune import finetune
-from flows.server import prefect_client, require_server
+from flows.server import prefect_client, require_server, wait_for_server
 from tasks import errors
 from tasks.errors import ConfigError, OrchestrationError, PipelineError, Unavailable
 from tasks.references import Challenger, Published, Trigger
@@ -49,6 +49,7 @@ def fine_tune(
     """The day's challenger, trained where `compute.pool` says; the same either way."""
     if workspace.config.compute.pool:
         return _hand_over(workspace, published, trigger)
+    wait_for_server()
     return finetune(workspace.name, config_file, published, trigger)
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tasks.errors import ConfigError, OrchestrationError, ServerUnavailable
+from tasks.stage import patiently
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -42,6 +43,26 @@ def prefect_client(purpose: str) -> "Iterator[SyncPrefectClient]":
     url = require_server(purpose)
     with reaching_server(url), get_client(sync_client=True) as client:
         yield client
+
+
+def wait_for_server() -> None:
+    """Wait until Prefect's server answers, as long as a stage waits for a service.
+
+    Prefect's client waits for a server only after it has reached it once, and a run that begins
+    within another has a new client.
+
+    Raises:
+        ServerUnavailable: it did not come back.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value():  # a temporary server lives and ends with this process
+        patiently(_greet)
+
+
+def _greet() -> None:
+    with prefect_client("a run within another needs") as client:
+        client.hello()
 
 
 @contextmanager
