@@ -15,8 +15,8 @@ from tasks.workspace import Workspace, open_workspace
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory, portal_logs) -> Path:
-    return write_config(tmp_path_factory.mktemp("adapted"), portal_logs)
+def config(tmp_path_factory, portal_logs, warm_home) -> Path:
+    return write_config(tmp_path_factory.mktemp("adapted"), portal_logs, home=warm_home)
 
 
 @pytest.fixture(scope="module")
