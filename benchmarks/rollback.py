@@ -4,7 +4,7 @@
 
 For the embedded registry (SQLite) and for an MLflow server, started here as a process. Each time is
 a fresh `dayspring rollback` process, Python's start included; another process, which has MLflow
-imported, asks for `models:/dayspring.portal@champion` every 20 milliseconds.
+imported, asks for `models:/dayspring.portal@champion` every 50 milliseconds.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tasks.registry.journal import LIVE_SINCE, Outcome
 from tasks.registry.store import open_client
 from tasks.workspace import Workspace, open_workspace
 
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.05
 """Between two looks: a server that is asked without a pause is slower with the move itself."""
 
 CONFIG = """

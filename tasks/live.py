@@ -4,8 +4,6 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from tasks.errors import RegistryError
-from tasks.plan import plan_day
-from tasks.sources import day_digest
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -65,6 +63,9 @@ def untold_move(workspace: Workspace) -> "tuple[str | None, Move | None]":
 
 def _will_be_recorded(workspace: Workspace, move: "Move", day: date) -> bool:
     """Whether `day`, repeated with the source as it is, comes to the promotion that was the move."""
+    from tasks.plan import plan_day
+    from tasks.sources import day_digest
+
     if move.event != "promoted" or plan_day(workspace, day, force=False).action != "continue":
         return False
     entries = workspace.journal.entries(day=day)

@@ -17,6 +17,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from tasks.errors import RegistryError, RegistryUnavailable
 from tasks.registry.evidence import strict_json
+from tasks.registry.rows import rows_of
 
 JOURNAL = pa.schema(
     [
@@ -292,11 +293,11 @@ class Journal:
             return {}
         if table.version() != self._version:
             try:
-                rows = table.to_pyarrow_table().sort_by("recorded_at")
+                rows = rows_of(table, order_by="recorded_at")
             except (DeltaError, OSError, pa.ArrowException) as error:
                 raise self._unusable(error) from error
-            columns = rows.select(JOURNAL.names).to_pydict().values()
-            self._entries = {row[0]: Entry(*row) for row in zip(*columns, strict=True)}
+            names = JOURNAL.names
+            self._entries = {row["key"]: Entry(*(row[name] for name in names)) for row in rows}
             self._version = table.version()
         return self._entries
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.errors import RegistryError, RegistryUnavailable
+from tasks.registry.rows import one_row, rows_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -282,7 +283,7 @@ class _Table:
             table = self._open() or self._create()
             if next((row for row in _holders(table) if row.name == after.name), None) != before:
                 return False
-            row = pa.Table.from_pylist([asdict(after)], schema=LEASES)
+            row = one_row(asdict(after), LEASES)
             began_at = table.version()
             transaction = Transaction(f"lease/{after.name}", began_at + 1)
             try:
@@ -330,7 +331,7 @@ class _Table:
 
 
 def _holders(table: "DeltaTable") -> list[Holder]:
-    return [Holder(**row) for row in pa.table(table.to_pyarrow_table()).to_pylist()]
+    return [Holder(**row) for row in rows_of(table, order_by="name")]
 
 
 def _tidy(table: "DeltaTable", began_at: int) -> None:
