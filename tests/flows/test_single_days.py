@@ -271,7 +271,9 @@ def test_an_interrupted_run_says_so_and_the_next_one_continues(config, dayspring
             running.send_signal(signal.SIGINT)
             break
     rest = running.stderr.read()
-    assert running.wait() == 130, rest
+    # Where the interrupt passed through an exec of text, as dataclasses are made on import, Python
+    # ends itself by the signal afterwards; a shell calls both 130.
+    assert running.wait() in (130, -signal.SIGINT), rest
     assert "continues where this one stopped" in rest
     code, out, _ = dayspring("run", "portal", "--day", DAY, "--json")
     assert code == 0
