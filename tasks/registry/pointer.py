@@ -1,9 +1,8 @@
 """The alias `champion` read and moved in milliseconds: a rollback does not wait for MLflow's import.
 
 An embedded registry is its SQLite file, and a move is one transaction on it. A server is asked by
-MLflow's REST API: what decides about later moves comes first, then the alias, then the words. Where
-the file has another layout, or the server wants what only MLflow's client knows, that client does
-the same.
+MLflow's REST API, tags first and the alias last. Where the file has another layout, or the server
+wants what only MLflow's client knows, that client does the same.
 """
 
 import base64
@@ -20,7 +19,7 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 from tasks.registry.store import open_client, sqlite_path
-from tasks.registry.version import CHAMPION, LAST_MOVE, LIVE_SINCE, REVIEW, Move
+from tasks.registry.version import CHAMPION, LAST_MOVE, Move
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,9 +32,6 @@ ANSWER_SECONDS = 20.0
 
 PAGE = 1000
 """Versions that one request asks for."""
-
-DECIDING = frozenset({REVIEW, LIVE_SINCE})
-"""Tags that a run reads before it promotes: they are never behind the alias."""
 
 ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 """MLflow's codes for a model, a version or an alias that is not there."""
@@ -80,10 +76,7 @@ class Pointer(Protocol):
         """All versions, oldest first, in one batch."""
 
     def move(self, move: Move, tags: VersionTags) -> None:
-        """Set the tags, remember the move, and let the alias stand on `move.version`.
-
-        What decides about later promotions, and the move, are there before the alias is.
-        """
+        """Set the tags, remember the move, then let the alias stand on `move.version`."""
 
 
 class _Unfit(Exception):
@@ -257,14 +250,10 @@ class _Server:
 
     def move(self, move: Move, tags: VersionTags) -> None:
         model = {"name": self._name}
-        first: list[dict[str, str]] = []
-        words: list[dict[str, str]] = []
         for version, kept in tags.items():
             for key, value in kept.items():
-                tag = model | {"version": version, "key": key, "value": value}
-                (first if key in DECIDING else words).append(tag)
-        for tag in first:
-            self._ask("POST", "model-versions/set-tag", tag)
+                tag = {"version": version, "key": key, "value": value}
+                self._ask("POST", "model-versions/set-tag", model | tag)
         told = {"key": LAST_MOVE, "value": move.to_json()}
         self._ask("POST", "registered-models/set-tag", model | told)
         alias = model | {"alias": CHAMPION}
@@ -272,8 +261,6 @@ class _Server:
             self._ask("DELETE", "registered-models/alias", alias)
         else:
             self._ask("POST", "registered-models/alias", alias | {"version": move.version})
-        for tag in words:  # one request each, and the move itself tells the same
-            self._ask("POST", "model-versions/set-tag", tag)
 
     def _find(self, path: str, **fields: str) -> dict[str, Any] | None:
         """What the server tells; None where it says that there is no such thing."""

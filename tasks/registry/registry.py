@@ -598,12 +598,10 @@ def _called(version: str | None) -> str:
 
 
 def _decided(version: ModelVersion) -> str:
-    if REVIEW not in version.tags:
-        return f"Version {version.version} is the champion."
     by, why = version.tags.get(REVIEW_BY), version.tags.get(REVIEW_REASON)
-    # A run killed right after the alias has not written who and why; the journal tells.
-    told = f" by {by}: {why}" if by else ""
-    return f"Version {version.version} was {version.tags[REVIEW]}{told}"
+    if by is None:
+        return f"Version {version.version} is the champion."
+    return f"Version {version.version} was {version.tags[REVIEW]} by {by}: {why}"
 
 
 def _not_waiting(version: ModelVersion, asked: str) -> str:

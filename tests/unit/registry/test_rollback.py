@@ -164,7 +164,14 @@ def test_a_rollback_killed_right_after_a_servers_alias_holds(
     assert move is not None
     assert (live, move.event, move.by, move.reason) == ("1", "rolled_back", "ana", "clicks fell")
     repeated = registry.promote("2", compared_with="1", reason="won", evidence={})
-    assert (repeated.moved, repeated.reason) == (False, "Version 2 was rolled back")
+    told = "Version 2 was rolled back by ana: clicks fell"
+    assert (repeated.moved, repeated.reason) == (False, told)
+
+
+def test_an_approval_of_what_the_gate_made_champion_says_so(home: Path, ranker: Path) -> None:
+    registry = crown_two(open_registry(home), ranker)
+    told = registry.approve("2", ANA)
+    assert (told.moved, told.reason) == (True, "Version 2 is the champion.")
 
 
 def test_a_server_that_wants_a_login_is_asked_with_it(
