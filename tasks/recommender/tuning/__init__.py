@@ -1,0 +1,1 @@
+"""What of a pretrained network is trained, exchangeable by the recipe's `tuning`."""
