@@ -1,0 +1,1 @@
+"""What a training step minimises, whatever the ranker is made of."""
