@@ -32,14 +32,22 @@ NAMES = (
     "never_shown",
     "category_match",
     "user_rate",
+    "recent_user_rate",
+    "lasting_rate",
+    "lasting_impressions",
 )
+USER_RATES = ("user_rate", "recent_user_rate")
 
 HALF_LIFE_HOURS = 24.0
 """News fade within a day; longer half-lives ranked MIND's days 9 and 10 no better."""
+LASTING_HALF_LIFE_HOURS = 24.0 * 90
+"""Half-life of what is thought of an item that does not age, such as a film."""
 GROUP_HALF_LIFE_HOURS = 168.0
 """Half-life of the rates of categories and of the population, which change slowly."""
 RECENT_HOURS = 3.0
 """Half-life of `recent_impressions`: whether the portal is pushing the item right now."""
+LASTING_STRENGTH = 1.5
+"""Clicks after which an item's lasting rate weighs as much as the population's."""
 PRIOR_RATE = 0.05
 """Click rate assumed of a portal of which nothing is known."""
 ITEM_STRENGTH = 30.0
@@ -48,6 +56,8 @@ GROUP_STRENGTH = 100.0
 """The same for categories and for similar titles, against the population's rate."""
 TASTE_STRENGTH = 5.0
 """History entries after which the user's own share of a category outweighs what slates show."""
+USER_FADING = 0.7
+"""Weight of each history entry in `recent_user_rate`, over that of the next newer one."""
 KERNEL_SHARPNESS = 12.0
 """Similar titles weigh exp(12 (cos − 1)): one at cos 0.8 weighs a tenth of the item itself."""
 MAX_SIMILAR = 4096
@@ -67,6 +77,7 @@ def behaviour_features(slates: Slates, items: Items, counts: Counts) -> NDArray[
     shown_share = (category[:, 0] + 1) / (everyone[:, 0] + max(items.num_categories, 1))
     age, unseen = _age(counts, items, item, hour)
     above = np.log(level / (1 - level))
+    lasting = read_as_of(counts, item, hour, half_life_hours=LASTING_HALF_LIFE_HOURS)
     features = [
         smoothed_logit(seen, similar, strength=ITEM_STRENGTH) - above,
         np.log(similar / (1 - similar)) - above,
@@ -77,7 +88,9 @@ def behaviour_features(slates: Slates, items: Items, counts: Counts) -> NDArray[
         age,
         unseen,
         _category_match(slates, items, shown_share),
-        _user_rate(slates),
+        *user_rates(slates),
+        smoothed_logit(lasting, level, strength=LASTING_STRENGTH / level) - above,
+        np.log1p(lasting[:, 0]),
     ]
     return np.stack(features, axis=1).astype(np.float32)
 
@@ -139,9 +152,14 @@ def _category_match(slates: Slates, items: Items, shown_share: Floats) -> Floats
     return np.where(category >= 0, np.log(share / expected), 0.0)
 
 
-def _user_rate(slates: Slates) -> Floats:
-    """(N,) log-odds of a like in the history; 0 where the history logs no dislikes."""
-    likes = slates.liked.sum(1)
-    dislikes = (slates.history >= 0).sum(1) - likes
-    rate = np.log((likes + 1) / (dislikes + 1)) * (dislikes > 0)
-    return rate[slates.slate]
+def user_rates(slates: Slates) -> list[Floats]:
+    """(N,) the user's rate over the whole history, and over its newest entries: USER_RATES."""
+    return [_user_rate(slates, fading=fading) for fading in (1.0, USER_FADING)]
+
+
+def _user_rate(slates: Slates, *, fading: float) -> Floats:
+    """(N,) log-odds of a like in the history, shrunk towards even; older entries weigh less."""
+    weight = fading ** np.arange(slates.history.shape[1])
+    likes = slates.liked @ weight
+    dislikes = ((slates.history >= 0) & ~slates.liked) @ weight
+    return np.log((likes + 1) / (dislikes + 1))[slates.slate]

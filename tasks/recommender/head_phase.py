@@ -1,68 +1,127 @@
 """Fine-tuning, first phase: the head alone, over features computed once.
 
-Shapes: N rows, S slates.
+Shapes: N rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tasks.errors import ModelError
 from tasks.recommender.head import Features, HybridHead
-from tasks.recommender.losses import Floats, listwise_loss, slate_aucs
+from tasks.recommender.labelled import Labels, Rows, level_for, slate_steps, trainable
+from tasks.recommender.learning.loss import Penalty, step_loss
+from tasks.recommender.learning.optimizer import Optimizer
+from tasks.recommender.learning.penalties import EWC, L2SP, diagonal_fisher
+from tasks.recommender.learning.step import Affinity
+from tasks.recommender.level import Level
+from tasks.recommender.losses import Floats
 from tasks.recommender.prepare import Prepared
-from tasks.recommender.recipe import Recipe
+from tasks.recommender.propensity import judged_aucs
+from tasks.recommender.recipe import Adversarial, Contrast, Objective, Recipe, Regularize
 from tasks.recommender.selection import State
 from tasks.recommender.slates import Slates
 
+UNITS_OF_COSINE = ("sharpness", "fading")
+"""Weights of the head that have to travel further than others do."""
+FISHER_SLATES = 256
+"""Most slates, evenly drawn, that EWC's Fisher information is estimated on; one pass back each."""
 
-def train_head(head: HybridHead, shots: Prepared, recipe: Recipe) -> Iterator[float | None]:
-    """Train `head` in place; yields each epoch's mean loss, None if no shot ranks anything."""
-    optimizer = torch.optim.AdamW(head_groups(head, recipe.learning_rate), weight_decay=0.0)
-    start = Anchor(head, recipe.weight_decay)
-    steps = max(1, -(-num_trainable(shots.slates) // recipe.slates_per_step))
-    schedule = warmup(optimizer, steps * recipe.head_epochs, recipe.warmup_share)
+
+class HeadStep:
+    """Some slates under the head; the features are constants."""
+
+    def __init__(
+        self, head: HybridHead, level: Level, features: Features, labels: Labels, rows: Rows
+    ) -> None:
+        index, slate, self.num_slates = rows
+        mine = labels.rows(index)
+        self.clicked, self.weight, self.start = mine.clicked, mine.weight, mine.start
+        self.slate = slate.to(self.clicked.device)
+        self._head, self._level = head, level
+        self._features = features.rows(index)
+
+    def inputs(self) -> torch.Tensor:
+        """Nothing: what the items' vectors gave was computed once."""
+        return torch.empty(0)
+
+    def score(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(N,) logits; only the head's dropout differs from call to call."""
+        return self._head.rank(self._features) + self._level(self._features)
+
+    def affinity(self, inputs: torch.Tensor) -> Affinity:
+        """Never: no vector moves in this phase."""
+        raise _no_vectors("contrast.info_nce")
+
+    def views(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Never: no text is encoded in this phase."""
+        raise _no_vectors("contrast.simcse")
+
+
+def train_head(
+    head: HybridHead, shots: Prepared, labels: Labels, recipe: Recipe
+) -> Iterator[float | None]:
+    """Train `head` in place; yields each epoch's mean loss, None if no shot teaches anything."""
+    recipe = without_inputs(recipe)
+    optimization = recipe.optimization
+    level = level_for(head, shots, recipe.objective)
+    groups = head_groups(head, level, optimization.learning_rate)
+    slates = len(trainable(shots.slates, recipe.objective))
+    steps = -(-slates // recipe.slates_per_step) * recipe.head_epochs
+    optimizer = Optimizer(groups, optimization, steps)
+    start = L2SP(residual_parameters(head), recipe.regularize.l2_sp)
+    penalties = _consolidate(head, level, shots, labels, recipe)
     rng = np.random.default_rng(recipe.seed)
-    labels = torch.from_numpy(shots.slates.label.astype(np.float32)).to(head.linear.device)
-    for epoch in range(1, recipe.head_epochs + 1):
+    for _ in range(recipe.head_epochs):
         head.train()
         losses = []
-        for rows, slate, num in slate_steps(shots.slates, recipe.slates_per_step, rng):
-            logits = head.rank(shots.features.rows(rows))
-            loss = listwise_loss(logits, labels[rows], slate, num)
-            check_finite(loss, "head", epoch)
-            optimizer.zero_grad()
+        for rows in slate_steps(shots.slates, recipe.slates_per_step, rng, recipe.objective):
+            step = HeadStep(head, level, shots.features, labels, rows)
+            loss = step_loss(step, recipe, penalties)
             loss.backward()
-            optimizer.step()
-            start.pull(optimizer.param_groups[0]["lr"])
-            schedule.step()
+            start.pull(optimization.learning_rate * optimizer.step(loss))
             losses.append(loss.item())
         yield float(np.mean(losses)) if losses else None
 
 
-class Anchor:
-    """Weight decay towards where the residual started, instead of towards 0.
-
-    For an untrained head that is the zero-shot score.
-    """
-
-    def __init__(self, head: HybridHead, decay: float) -> None:
-        self.decay = decay
-        self.pairs = [(p, p.detach().clone()) for p in residual_parameters(head)]
-
-    @torch.no_grad()
-    def pull(self, rate: float) -> None:
-        """Decoupled from the gradient, as in AdamW: go back a share of rate × decay."""
-        for parameter, start in self.pairs:
-            parameter.lerp_(start, rate * self.decay)
+def without_inputs(recipe: Recipe) -> Recipe:
+    """The recipe without the terms that move a vector: for a phase whose features are constants."""
+    return replace(recipe, adversarial=Adversarial(), contrast=Contrast())
 
 
-def residual_parameters(head: HybridHead) -> list[torch.nn.Parameter]:
-    """The weights of the residual, which decay pulls back."""
-    return [head.linear, head.mixed, *head.hidden.parameters()]
+def likelihood_alone(recipe: Recipe) -> Recipe:
+    """The recipe whose loss is a slate's negative log-likelihood and nothing else."""
+    plain = Objective(loss=recipe.objective.loss)
+    return replace(without_inputs(recipe), objective=plain, regularize=Regularize())
+
+
+def _consolidate(
+    head: HybridHead, level: Level, shots: Prepared, labels: Labels, recipe: Recipe
+) -> list[Penalty]:
+    """EWC around the head as it is now, if the recipe asks for it."""
+    if not recipe.regularize.ewc:
+        return []
+    head.eval()
+    plain = likelihood_alone(recipe)
+
+    def backward_of(rows: Rows) -> Callable[[], object]:
+        step = HeadStep(head, level, shots.features, labels, rows)
+        return lambda: step_loss(step, plain).backward()
+
+    rng = np.random.default_rng(recipe.seed)
+    single = [*slate_steps(shots.slates, 1, rng, plain.objective)][:FISHER_SLATES]
+    parameters = dict(head.named_parameters())
+    fisher = diagonal_fisher(parameters, map(backward_of, single))
+    level.zero_grad()
+    return [EWC(parameters, recipe.regularize.ewc, fisher).penalty]
+
+
+def residual_parameters(head: HybridHead) -> dict[str, torch.nn.Parameter]:
+    """The weights of the residual, which L2-SP pulls back."""
+    return {name: p for name, p in head.named_parameters() if name not in UNITS_OF_COSINE}
 
 
 @contextmanager
@@ -80,62 +139,33 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def head_groups(head: HybridHead, rate: float) -> list[dict[str, object]]:
-    """Optimizer groups of the head's parameters."""
+def head_groups(head: HybridHead, level: Level, rate: float) -> list[dict[str, object]]:
+    """Optimizer groups of the head's parameters, and of the level where it is trained."""
+    far = [p for name, p in head.named_parameters() if name in UNITS_OF_COSINE]
+    far += [p for p in level.parameters() if p.requires_grad]
     return [
-        {"params": residual_parameters(head), "lr": rate},
-        # In units of cosine, so they have to travel further than a weight does.
-        {"params": [head.sharpness, head.fading], "lr": 10 * rate},
+        {"params": list(residual_parameters(head).values()), "lr": rate},
+        {"params": far, "lr": 10 * rate},
     ]
 
 
-def warmup(
-    optimizer: torch.optim.Optimizer, steps: int, share: float
-) -> torch.optim.lr_scheduler.LambdaLR:
-    """Rise linearly over `share` of the steps, then fall linearly to a tenth."""
-    rise = max(1, round(steps * share))
-
-    def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return 1.0 - 0.9 * (step - rise) / max(1, steps - rise)
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-def slate_steps(
-    slates: Slates, per_step: int, rng: np.random.Generator
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
-    """Shuffled slates that hold a click and a skip: their rows, each row's slate, their number."""
-    order = rng.permutation(trainable(slates))
-    for start in range(0, len(order), per_step):
-        chosen = order[start : start + per_step]
-        sizes = slates.sizes[chosen]
-        slate = np.repeat(np.arange(len(chosen)), sizes)
-        within = np.arange(len(slate)) - (np.cumsum(sizes) - sizes)[slate]
-        rows = slates.starts[chosen][slate] + within
-        yield torch.from_numpy(rows), torch.from_numpy(slate), len(chosen)
-
-
-def trainable(slates: Slates) -> NDArray[np.int64]:
-    """Numbers of the slates that hold both a click and a skip."""
-    clicks = np.bincount(slates.slate, slates.label, minlength=len(slates.history))
-    return np.flatnonzero((clicks > 0) & (clicks < slates.sizes))
-
-
-def num_trainable(slates: Slates) -> int:
-    """How many slates a listwise loss can learn from."""
-    return len(trainable(slates))
-
-
 @torch.inference_mode()
-def measure_head(head: HybridHead, features: Features, slates: Slates) -> Floats:
-    """(V,) AUC of each slate that ranks anything, by what `head` makes of `features`."""
+def measure_head(
+    head: HybridHead, features: Features, slates: Slates, relevant: Floats | None = None
+) -> Floats:
+    """(V,) how well the slates are ranked, by what `head` makes of `features`.
+
+    Args:
+        head: what ranks.
+        features: of the rows.
+        slates: of the rows.
+        relevant: (N,) what is to be ranked first; None is what was clicked.
+    """
     if not len(slates.slate):
         return np.empty(0)
     head.eval()
     scores = head.rank(features).double().cpu().numpy()
-    return slate_aucs(scores, slates.label, slates.slate)
+    return judged_aucs(scores, slates.label, slates.slate, relevant)
 
 
 def copy_state(head: HybridHead) -> State:
@@ -143,10 +173,8 @@ def copy_state(head: HybridHead) -> State:
     return {name: value.detach().clone() for name, value in head.state_dict().items()}
 
 
-def check_finite(loss: torch.Tensor, phase: str, epoch: int) -> None:
-    """Raise ModelError if training has diverged."""
-    if not bool(torch.isfinite(loss)):
-        raise ModelError(
-            f"The {phase}'s loss is {loss.item()} in epoch {epoch}: training diverged. "
-            "Lower the recipe's learning rate, or look for broken values in the day's features."
-        )
+def _no_vectors(term: str) -> ModelError:
+    return ModelError(
+        f"{term} needs vectors that training moves, and the head's phase has none. "
+        "It belongs to the phase that trains the network: set adapter_epochs above 0."
+    )

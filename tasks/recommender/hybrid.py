@@ -4,16 +4,15 @@ from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
-from tasks.recommender.base import load_base
+from tasks.recommender.base import Base, load_base
 from tasks.recommender.context import Context
-from tasks.recommender.encoder import Encoder, adapter_digest
+from tasks.recommender.encoder import Encoder, tensors_digest
 from tasks.recommender.head import HybridHead
 from tasks.recommender.prepare import Prepared, prepare
-from tasks.recommender.slates import require_columns
+from tasks.recommender.slates import require_columns, whole_slates
 
 ROWS_AT_ONCE = 250_000
 """Rows scored at a time: bounds memory at about 200 MB for histories of 50."""
@@ -27,6 +26,11 @@ class HybridRanker:
         self.head = head.to(encoder.base.device).eval()
 
     @property
+    def base(self) -> Base:
+        """The pretrained encoder."""
+        return self.encoder.base
+
+    @property
     def device(self) -> str:
         """Where the features and the head are."""
         return self.encoder.base.device
@@ -34,7 +38,7 @@ class HybridRanker:
     @property
     def digest(self) -> str:
         """Names base, adapter, precision and head."""
-        head = adapter_digest(self.head.state_dict())
+        head = tensors_digest(self.head.state_dict())
         return sha256(f"{self.encoder.digest} {head}".encode()).hexdigest()
 
     def prepare(self, rows: pa.Table, context: Context) -> Prepared:
@@ -45,7 +49,7 @@ class HybridRanker:
         """(N,) click probabilities in the order of `rows`."""
         require_columns(rows)
         found = np.empty(len(rows))
-        for part in _whole_slates(rows["impression_id"]):
+        for part in whole_slates(rows["impression_id"], ROWS_AT_ONCE):
             found[part] = self.predict(self.prepare(rows.take(pa.array(part)), context))
         return found
 
@@ -71,15 +75,7 @@ def zero_shot(base: str, *, device: str = "auto", precision: str = "auto") -> Hy
 
 
 def new_head(*, seed: int, dropout: float = 0.0) -> HybridHead:
-    """An untrained head, whose residual is 0; the seed draws its hidden weights."""
+    """An untrained head, whose residual is 0; the seed draws its waves."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return HybridHead(dropout=dropout)
-
-
-def _whole_slates(impression_ids: pa.ChunkedArray) -> list[NDArray[np.int64]]:
-    """Row numbers, in parts of about ROWS_AT_ONCE that never cut an impression."""
-    slate = pc.dictionary_encode(impression_ids).combine_chunks().indices.to_numpy()
-    order = np.argsort(slate, kind="stable")
-    part = (np.cumsum(np.bincount(slate)) - 1) // ROWS_AT_ONCE
-    return np.split(order, np.flatnonzero(np.diff(part[slate[order]])) + 1)

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from tasks.recommender.embeddings import TextEncoder, embed
 from tasks.recommender.statistics import NEVER, Ints, hour_of
 
+COPY_OF = "copy_of"
+"""Column of a catalogue with altered copies: the item that a copy was made of; null for others."""
+
 
 @dataclass(frozen=True)
 class Items:
@@ -52,6 +55,14 @@ def item_texts(items: pa.Table) -> list[str]:
     title = pc.utf8_trim_whitespace(pc.fill_null(_column(items, "title", pa.string()), ""))
     text = pc.utf8_trim_whitespace(pc.fill_null(_column(items, "text", pa.string()), ""))
     return pc.if_else(pc.equal(title, ""), text, title).to_pylist()
+
+
+def originals(ids: pa.Array, catalogue: pa.Table) -> pa.Array:
+    """(I,) the item whose statistics each of `ids` has: itself, or what a copy was made of."""
+    if COPY_OF not in catalogue.column_names:
+        return ids
+    known = catalogue.take(pc.index_in(ids, catalogue["item_id"]))
+    return pc.coalesce(_column(known, COPY_OF, pa.string()), ids)
 
 
 def embed_texts(texts: Sequence[str], encoder: TextEncoder, folder: Path) -> NDArray[np.float32]:

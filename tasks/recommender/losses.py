@@ -1,33 +1,24 @@
-"""What training minimises, and what stops it.
+"""What stops a training: how well each slate of the validation is ranked.
 
-Shapes: N rows, S slates.
+Shapes: N rows, S slates, V values.
 """
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
 
-def listwise_loss(
-    logits_N: torch.Tensor, clicked_N: torch.Tensor, slate_N: torch.Tensor, num_slates: int
-) -> torch.Tensor:
-    """Mean over slates of −log softmax at the clicks, which several clicks of a slate share.
+def ranking_aucs(scores: Floats, clicked: Floats, slate: NDArray[np.int64]) -> Floats:
+    """(V,) how well each slate is ranked; their mean is the AUC, and they vary as it does.
 
-    A slate without a click adds nothing, and only counts in the mean.
-
-    Source: ListNet with one click at the top, Cao et al. (2007).
+    A slate that holds a click and a skip gives its own AUC. Slates of one candidate are ranked
+    against each other, as TALLRec's metric does: each gives its jackknife share of the AUC over all
+    of them, as long as there is a click and a skip among them.
     """
-    # One shift a slate keeps exp from overflowing, and cancels.
-    highest = torch.full((num_slates,), -torch.inf, device=logits_N.device)
-    highest = highest.scatter_reduce(0, slate_N, logits_N.detach(), "amax")
-    shifted = logits_N - highest[slate_N]
-    total = torch.zeros_like(highest).index_add(0, slate_N, shifted.exp())
-    log_share = shifted - total.log()[slate_N]
-    clicks = torch.zeros_like(highest).index_add(0, slate_N, clicked_N)
-    weight = clicked_N / clicks.clamp(min=1)[slate_N]
-    return -(weight * log_share).sum() / num_slates
+    alone = (np.bincount(slate)[slate] == 1) if len(slate) else np.empty(0, np.bool_)
+    within = slate_aucs(scores[~alone], clicked[~alone], slate[~alone])
+    return np.concatenate([within, pooled_aucs(scores[alone], clicked[alone])])
 
 
 def slate_aucs(scores: Floats, clicked: Floats, slate: NDArray[np.int64]) -> Floats:
@@ -44,3 +35,30 @@ def slate_aucs(scores: Floats, clicked: Floats, slate: NDArray[np.int64]) -> Flo
     ranks = (clicks > 0) & (clicks < rows)
     pairs = (clicks * (rows - clicks))[ranks]
     return (rank_sum - clicks * (clicks + 1) / 2)[ranks] / pairs
+
+
+def pooled_aucs(scores: Floats, clicked: Floats) -> Floats:
+    """(N,) each row's share of the AUC over all rows; none if nothing or everything was clicked.
+
+    With m clicks and n skips, a click that is ahead of a share v of the skips gives
+    A + (m + n) / m · (v − A), a skip behind a share v of the clicks A + (m + n) / n · (v − A). Their mean
+    is the AUC A, and their variance over N is DeLong's of it, to terms of 1/N.
+
+    Source: DeLong, DeLong and Clarke-Pearson (1988).
+    """
+    click = clicked > 0
+    num, clicks = len(click), int(click.sum())
+    if not 0 < clicks < num:
+        return np.empty(0)
+    ahead = np.empty(num)
+    ahead[click] = _share_below(scores[click], scores[~click])
+    ahead[~click] = 1 - _share_below(scores[~click], scores[click])
+    auc = ahead[click].mean()
+    return auc + num / np.where(click, clicks, num - clicks) * (ahead - auc)
+
+
+def _share_below(values: Floats, others: Floats) -> Floats:
+    """Share of `others` that each value exceeds; a tie counts one half."""
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, values, side="left")
+    return (below + np.searchsorted(ordered, values, side="right")) / (2 * len(ordered))

@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 
 from tasks.recommender.slates import Slates
 
-NAMES = ("mean", "max", "recent", "top", "attention", "dislike_mean", "dislike_max")
+NAMES = ("mean", "max", "recent", "top", "attention", "dislike_mean", "dislike_max", "taste")
 TOP = 5
 """Closest history entries that `top` averages."""
 RECENT = 10
 """Newest history entries that `recent` averages."""
+TASTE_SHARPNESS = 8.0
+"""An entry at cosine c to the candidate speaks for it with weight exp(8 (c − 1))."""
+TASTE_STRENGTH = 0.05
+"""Weight of the user's mean opinion against what similar entries say."""
 CELLS = 1 << 20
 """Cosines computed at once."""
 
@@ -84,8 +88,22 @@ def fixed_features(matches: Matches) -> torch.Tensor:
         torch.zeros_like(cosine[:, 0]),
         _mean(cosine, disliked),
         _max(cosine, disliked),
+        _taste(matches),
     ]
     return torch.stack(features, dim=1)
+
+
+def _taste(matches: Matches) -> torch.Tensor:
+    """(N,) how much more the user likes entries like the candidate than entries at large.
+
+    A kernel average of the user's opinions, 1 or 0, around their mean; 0 without a dislike.
+    """
+    cosine, liked, disliked = matches
+    read = liked | disliked
+    mean = (liked.sum(1, keepdim=True) + 1) / (read.sum(1, keepdim=True) + 2)
+    weight = (TASTE_SHARPNESS * (cosine - 1)).exp() * read
+    told = ((liked.to(cosine.dtype) - mean) * weight).sum(1) / (weight.sum(1) + TASTE_STRENGTH)
+    return told * disliked.any(1)
 
 
 def attended(matches: Matches, sharpness: torch.Tensor, fading: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
@@ -11,7 +12,7 @@ from tasks.recommender.behaviour import behaviour_features
 from tasks.recommender.context import Context
 from tasks.recommender.embeddings import TextEncoder
 from tasks.recommender.head import TYPICAL_SLATE, Features
-from tasks.recommender.items import Items, describe_items
+from tasks.recommender.items import Items, describe_items, originals
 from tasks.recommender.match import fixed_features, match
 from tasks.recommender.slates import Slates, group_rows
 from tasks.recommender.statistics import counts_of
@@ -35,9 +36,11 @@ def prepare(rows: pa.Table, context: Context, encoder: TextEncoder, device: str)
     """Group `rows`, look up and embed their items, and read statistics as of each row's hour."""
     slates = group_rows(rows, context.clicks)
     shown = context.item_hours["item_id"].combine_chunks().unique()
-    ids = pa.concat_arrays([slates.items, shown]).unique()
+    counted = originals(slates.items, context.catalogue)
+    ids = pa.concat_arrays([slates.items, counted, shown]).unique()
     items = describe_items(ids, context.catalogue, encoder, context.embeddings_folder)
-    behaviour = behaviour_features(slates, items, counts_of(context.item_hours, ids))
+    logged = slates.renumbered(pc.index_in(counted, ids).to_numpy().astype(np.int64))
+    behaviour = behaviour_features(logged, items, counts_of(context.item_hours, ids))
     vectors = torch.from_numpy(items.vectors).to(device)
     return Prepared(slates, items, assemble(vectors, slates, known_items(items), behaviour))
 
@@ -56,6 +59,8 @@ def assemble(
         fixed_features(matches),
         torch.from_numpy(behaviour).to(vectors_ID.device),
         torch.from_numpy(log_size).to(vectors_ID.device),
+        vectors_ID,
+        torch.from_numpy(slates.candidate).to(vectors_ID.device),
     )
 
 

@@ -30,10 +30,11 @@ class EpochRecord:
     """One pass over the shots, for the record and for progress."""
 
     phase: str
-    """start, head or adapter."""
+    """start, head, adapter or merge."""
     epoch: int
+    """From 1 in each phase; where the head is fitted at once, the number of the prior."""
     train_loss: float | None
-    """Mean listwise loss over the epoch's steps; None before any training."""
+    """Mean loss over the epoch's steps; None before any training."""
     validation_auc: float | None
     """Mean AUC within validation impressions; None if none of them ranks anything."""
 

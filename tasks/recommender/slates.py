@@ -3,7 +3,7 @@
 Shapes: N rows, S slates (impressions), H history length, I distinct items.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +48,11 @@ class Slates:
     def starts(self) -> Ints:
         """(S,) place of each slate's first candidate."""
         return np.cumsum(self.sizes) - self.sizes
+
+    def renumbered(self, number: Ints) -> "Slates":
+        """The same slates with `number[i]` in the place of item i."""
+        history = np.where(self.history >= 0, number[np.maximum(self.history, 0)], -1)
+        return replace(self, candidate=number[self.candidate], history=history)
 
 
 def group_rows(rows: pa.Table, clicks: pa.Table | None) -> Slates:
@@ -94,6 +99,14 @@ def require_columns(rows: pa.Table) -> None:
             f"The rows have no column {', '.join(missing)}, which scoring needs. "
             "Read them from the interactions table."
         )
+
+
+def whole_slates(impression_ids: pa.ChunkedArray, rows_at_once: int) -> list[NDArray[np.int64]]:
+    """Row numbers, in parts of about `rows_at_once` that never cut an impression."""
+    slate = pc.dictionary_encode(impression_ids).combine_chunks().indices.to_numpy()
+    order = np.argsort(slate, kind="stable")
+    part = (np.cumsum(np.bincount(slate)) - 1) // rows_at_once
+    return np.split(order, np.flatnonzero(np.diff(part[slate[order]])) + 1)
 
 
 def _labels(rows: pa.Table) -> Floats:

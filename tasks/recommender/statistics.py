@@ -141,7 +141,7 @@ def _by_hour(hour: Ints) -> tuple[Ints, dict[int, slice]]:
     return order, dict(zip(hours.tolist(), parts, strict=True))
 
 
-def smoothed_logit(seen: Floats, prior: Floats | float, *, strength: float) -> Floats:
+def smoothed_logit(seen: Floats, prior: Floats | float, *, strength: Floats | float) -> Floats:
     """Log-odds of the click rate in (…, 2) impressions and clicks, shrunk towards `prior`.
 
     As if `strength` more impressions had been seen at the prior's rate.

@@ -9,16 +9,23 @@ from tasks.errors import ModelError
 from tasks.recommender import adapter_phase
 from tasks.recommender import finetune as finetune_module
 from tasks.recommender.adapter_phase import backward_step, prepare_run
+from tasks.recommender.adapter_step import AdapterStep
 from tasks.recommender.finetune import finetune
-from tasks.recommender.losses import listwise_loss
+from tasks.recommender.labelled import label_rows
+from tasks.recommender.learning.objectives import listwise
 from tasks.recommender.prepare import assemble
-from tasks.recommender.recipe import Recipe
+from tasks.recommender.recipe import Lora, Optimization, Recipe
 from tasks.recommender.score import score
 from tasks.recommender.selection import Candidate, Run, clearly_below, keep
 from tasks.recommender.shots import split_by_time
 
 HEAD_ONLY = Recipe(head_epochs=5, adapter_epochs=0)
-JOINT = Recipe(head_epochs=2, adapter_epochs=2, adapter_learning_rate=5e-3, adapter_rank=4)
+JOINT = Recipe(
+    head_epochs=2,
+    adapter_epochs=2,
+    tuning=Lora(rank=4, alpha=8),
+    optimization=Optimization(encoder_learning_rate=5e-3),
+)
 
 
 @pytest.fixture
@@ -76,22 +83,34 @@ def test_labels_that_mislead_leave_the_start_in_place(ranker, split, context):
     assert tuned.validation_auc >= start.validation_auc
 
 
-@pytest.mark.parametrize("missing", ["shots", "validation"])
-def test_without_shots_or_validation_the_start_is_kept_exactly(ranker, split, context, missing):
-    parts = {"shots": split.shots, "validation": split.validation}
-    parts[missing] = parts[missing].slice(0, 0)
-    tuned = finetune(ranker, parts["shots"], parts["validation"], context, HEAD_ONLY)
+@pytest.mark.parametrize(
+    ("missing", "recipe"),
+    [
+        ("shots", HEAD_ONLY),
+        ("validation", replace(HEAD_ONLY, head_fit="steps")),
+        ("passes", replace(HEAD_ONLY, head_epochs=0)),
+        ("both", HEAD_ONLY),
+    ],
+)
+def test_without_shots_judges_or_passes_the_start_is_kept_exactly(
+    ranker, split, context, missing, recipe
+):
+    shots, validation = split.shots, split.validation
+    shots = shots.slice(0, 0) if missing in ("shots", "both") else shots
+    validation = validation.slice(0, 0) if missing in ("validation", "both") else validation
+    tuned = finetune(ranker, shots, validation, context, recipe)
     assert tuned.kept == "start"
     assert tuned.ranker.digest == ranker.digest
 
 
-def test_a_diverged_training_says_so(ranker, split, context, monkeypatch):
+@pytest.mark.parametrize(("way", "module"), [("map", "head_fit"), ("steps", "head_phase")])
+def test_a_diverged_training_says_so(ranker, split, context, monkeypatch, way, module):
     monkeypatch.setattr(
-        "tasks.recommender.head_phase.listwise_loss",
-        lambda logits, *_: (logits * float("nan")).sum(),
+        f"tasks.recommender.{module}.step_loss",
+        lambda step, *_: (step.score(step.inputs()) * float("nan")).sum(),
     )
     with pytest.raises(ModelError, match="diverged"):
-        finetune(ranker, split.shots, split.validation, context, HEAD_ONLY)
+        finetune(ranker, split.shots, split.validation, context, replace(HEAD_ONLY, head_fit=way))
 
 
 def test_training_can_go_on_from_a_trained_ranker(ranker, split, context):
@@ -107,12 +126,16 @@ def test_probabilities_are_calibrated_on_the_validation(ranker, split, context):
     assert said.mean() == pytest.approx(clicked.mean(), rel=0.05)
 
 
+def _labels(head, shots):
+    return label_rows(head, shots, JOINT, np.ones(len(shots.slates.label)))
+
+
 @pytest.fixture
 def run(ranker, split, context):
     """An adapter run whose head and adapter are past their zeros, so that gradients reach all."""
     shots, held = (ranker.prepare(part, context) for part in (split.shots, split.validation))
     head = finetune(ranker, split.shots, split.validation, context, HEAD_ONLY).ranker.head
-    made = prepare_run(ranker.encoder, head, shots, held, JOINT)
+    made = prepare_run(ranker.encoder, head, shots, _labels(head, shots), held, JOINT)
     with torch.no_grad():
         for parameter in made.encoder.trained_parameters():
             parameter.add_(0.05 * torch.ones_like(parameter))
@@ -124,14 +147,14 @@ def test_a_chunked_step_has_the_gradient_of_the_whole_graph(run, monkeypatch):
     monkeypatch.setattr("tasks.recommender.encoder.TOKENS_A_BATCH", 40)  # several chunks
     parameters = [*run.encoder.trained_parameters(), run.head.linear, run.head.sharpness]
     everything = np.arange(len(run.shots.slates.history))
-    loss = backward_step(run, everything)
+    loss = backward_step(AdapterStep(run, everything), JOINT)
     chunked = [p.grad.clone() for p in parameters]
     for parameter in parameters:
         parameter.grad = None
     slates = run.shots.slates
     vectors = run.tower.embed(np.arange(len(run.shots.items)))
     features = assemble(vectors, slates, run.known[: len(vectors)], run.behaviour_shots)
-    whole = listwise_loss(
+    whole = listwise(
         run.head.rank(features),
         torch.from_numpy(slates.label.astype(np.float32)),
         torch.from_numpy(slates.slate),
@@ -171,7 +194,8 @@ def test_only_the_adapter_and_the_head_move(run):
 def test_the_items_of_an_adapter_run_are_bounded(ranker, split, context):
     shots, held = (ranker.prepare(part, context) for part in (split.shots, split.validation))
     recipe = replace(JOINT, adapter_max_items=25, adapter_negatives=2)
-    made = prepare_run(ranker.encoder, ranker.head, shots, held, recipe)
+    labels = _labels(ranker.head, shots)
+    made = prepare_run(ranker.encoder, ranker.head, shots, labels, held, recipe)
     assert len(made.shots.items) <= 25
     assert len(made.validation.items) <= 25
     slates = made.shots.slates

@@ -9,9 +9,10 @@ import torch
 from tasks.errors import ModelError
 from tasks.interactions.schema import HISTORY
 from tasks.recommender.context import Context
-from tasks.recommender.encoder import AdapterShape
 from tasks.recommender.hybrid import HybridRanker
-from tasks.recommender.losses import listwise_loss, slate_aucs
+from tasks.recommender.learning.objectives import listwise
+from tasks.recommender.losses import slate_aucs
+from tasks.recommender.recipe import Lora
 from tasks.recommender.score import score
 from tests.unit.recommender.conftest import make_rows
 
@@ -30,7 +31,7 @@ def test_without_shots_candidates_are_ranked_by_text_match_alone(ranker, rows, c
 def test_a_fresh_adapter_changes_no_embedding(ranker: HybridRanker):
     texts = ["goal match", "bank"]
     plain = ranker.encoder.encode(texts)
-    ranker.encoder.start_training(AdapterShape(rank=4, alpha=8), None, seed=1)
+    ranker.encoder.start_training(Lora(rank=4, alpha=8), None, seed=1)
     np.testing.assert_array_equal(ranker.encoder.encode(texts), plain)
 
 
@@ -103,7 +104,7 @@ def test_rows_without_a_needed_column_are_refused_by_name(ranker, rows, context)
 
 def test_the_listwise_loss_is_the_share_of_the_click_by_hand():
     # Slate 0: scores 0 and log 3, the second clicked: 3/4. Slate 1: two equal, one clicked: 1/2.
-    loss = listwise_loss(
+    loss = listwise(
         torch.tensor([0.0, np.log(3.0), 5.0, 5.0], dtype=torch.float32),
         torch.tensor([0.0, 1.0, 1.0, 0.0]),
         torch.tensor([0, 0, 1, 1]),
