@@ -7,10 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.errors import ModelError
+from tasks.recommender.labels.evidence import Evidence, probabilities_of
+from tasks.recommender.labels.impressions import count_impressions, impression_times
+from tasks.recommender.labels.negatives import keep_negatives
+from tasks.recommender.labels.policies import choose, replayed
+from tasks.recommender.recipe import Selection
+
+__all__ = ["Split", "count_impressions", "impression_times", "select_shots", "split_by_time"]
+
+NEWEST = Selection()
+NOTHING = Evidence()
 
 
 @dataclass(frozen=True)
@@ -54,57 +63,56 @@ def split_by_time(rows: pa.Table, *, validation_share: float, holdout_share: flo
 
 
 def select_shots(
-    recent: pa.Table, replay: pa.Table, *, shots: int, replay_share: float, seed: int
+    recent: pa.Table,
+    replay: pa.Table,
+    *,
+    shots: int,
+    replay_share: float,
+    seed: int,
+    selection: Selection = NEWEST,
+    evidence: Evidence = NOTHING,
 ) -> pa.Table:
-    """The rows of at most `shots` impressions: the latest of `recent`, and a sample of `replay`.
+    """The rows of at most `shots` impressions: some of `recent`, and a sample of `replay`.
+
+    The choice does not hang on the order of the rows.
 
     Args:
         recent: the newest day's rows that may be trained on.
         replay: rows of the days before, so that what they taught is not forgotten.
         shots: impressions in total. What one side lacks, the other gives.
         replay_share: of the shots, from `replay`.
-        seed: of the sample.
+        seed: of all that is drawn.
+        selection: which of `recent`, which of `replay`, and which of their skips.
+        evidence: what `selection` asks for beside the rows.
 
     Returns:
-        Rows of both, replay first; each impression whole.
+        Rows of both, replay first. Impressions are whole, less the skips that `selection.negatives`
+        leaves out.
+
+    Raises:
+        ModelError: `selection` asks for evidence that is not there.
     """
     num_recent, num_replay = count_impressions(recent), count_impressions(replay)
     from_replay = min(num_replay, max(round(shots * replay_share), shots - num_recent))
     from_recent = min(num_recent, shots - from_replay)
-    return pa.concat_tables(
-        [_sample(replay, from_replay, seed), _latest(recent, from_recent)],
-        promote_options="permissive",
+    if selection.replay == "herding":
+        old = replayed(replay, from_replay, evidence)
+    else:
+        old = choose(replay, from_replay, "random", evidence, seed)
+    fresh = choose(recent, from_recent, selection.policy, evidence, seed)
+    chosen = pa.concat_tables([old, fresh], promote_options="permissive")
+    if not selection.negatives:
+        return chosen
+    hard = selection.hardness > 0
+    return keep_negatives(
+        chosen,
+        probabilities_of(chosen, evidence, "hardness") if hard else None,
+        negatives=selection.negatives,
+        hardness=selection.hardness,
+        seed=seed,
     )
-
-
-def count_impressions(rows: pa.Table) -> int:
-    """How many impressions the rows show."""
-    return int(pc.count_distinct(rows["impression_id"]).as_py())
-
-
-def impression_times(rows: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(N,) number of each row's impression, and (S,) the time of each in microseconds."""
-    slate = pc.dictionary_encode(rows["impression_id"]).combine_chunks().indices.to_numpy()
-    time = np.full(int(slate.max(initial=-1)) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(time, slate, pc.cast(rows["event_time"], pa.int64()).to_numpy())
-    return slate.astype(np.int64), time
 
 
 def _moment(ordered: NDArray[np.int64], place: int) -> int:
     """The first moment of the later part: never inside a group of equal times."""
     return int(ordered[place]) if place < len(ordered) else np.iinfo(np.int64).max
-
-
-def _latest(rows: pa.Table, num: int) -> pa.Table:
-    slate, time = impression_times(rows)
-    newest = np.argsort(time, kind="stable")[len(time) - num :]
-    return rows.filter(pa.array(np.isin(slate, newest)))
-
-
-def _sample(rows: pa.Table, num: int, seed: int) -> pa.Table:
-    slate, time = impression_times(rows)
-    # Numbered by time and id, so that the sample does not hang on the order of the rows.
-    ids = pc.dictionary_encode(rows["impression_id"]).combine_chunks().dictionary
-    stable = np.lexsort((pc.rank(ids).to_numpy(), time)) if len(ids) else np.empty(0, np.int64)
-    drawn = np.random.default_rng(seed).permutation(len(stable))[:num]
-    return rows.filter(pa.array(np.isin(slate, stable[drawn])))

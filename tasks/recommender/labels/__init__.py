@@ -1,0 +1,1 @@
+"""Which labels a fine-tuning sees, and what is learned without labels."""
