@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tasks.errors import EvaluationError
+from tasks.evaluation.debiased import debiased_auc_by_slate
 from tasks.evaluation.metrics import Metrics, auc_by_slate, measure_slates
 from tasks.evaluation.slates import Column, Floats, Ints, Slates, factorise, group_slates, sum_by
 
@@ -35,9 +36,11 @@ class Contest:
     impressions: int
     """Slates with both a click and a skip."""
     users: int
-    """Distinct users of those slates: the independent pieces of evidence."""
+    """Distinct users of the judged slates: the independent pieces of evidence."""
     champion: Metrics
     challenger: Metrics
+    debiased: bool = False
+    """Whether both AUCs, and so the gain, are against relevance; `champion` and `challenger` never are."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, as the day's record keeps them."""
@@ -54,6 +57,7 @@ def hold_contest(
     confidence: float,
     resamples: int = 2000,
     seed: int,
+    examined: Column | None = None,
 ) -> Contest:
     """Judge two models on N rows and bound the challenger's gain in impression AUC.
 
@@ -72,6 +76,9 @@ def hold_contest(
         confidence: of the two-sided interval, in (0, 1).
         resamples: bootstrap draws; time is proportional to resamples × users.
         seed: the same seed and rows give the same interval.
+        examined: (N,) how much each row's position is looked at. With it the gain is that in
+            `debiased_impression_auc`, to which slates without a click or a skip belong; the divisor is
+            taken as known.
 
     Raises:
         EvaluationError: no slate ranks, a score is not a probability, a slate belongs to two users,
@@ -84,17 +91,20 @@ def hold_contest(
     slates = group_slates(clicked, impression_ids)
     champion = measure_slates(champion_scores, slates)
     challenger = measure_slates(challenger_scores, slates)
-    gains = auc_by_slate(challenger_scores, slates) - auc_by_slate(champion_scores, slates)
-    users = user_by_slate(slates, user_ids)[slates.ranks]
-    gain_by_user, slates_by_user = sums_by_user(gains[slates.ranks], users)
+    old, new = (
+        _judged(scores, slates, examined) for scores in (champion_scores, challenger_scores)
+    )
+    judged = slates.ranks if examined is None else np.ones_like(slates.ranks)
+    users = user_by_slate(slates, user_ids)[judged]
+    gain_by_user, slates_by_user = sums_by_user((new - old)[judged], users)
     standard_error = clustered_error(gain_by_user, slates_by_user)
     low, high = studentised_interval(
         gain_by_user, slates_by_user, confidence=confidence, resamples=resamples, seed=seed
     )
     return Contest(
-        champion_auc=champion.impression_auc,
-        challenger_auc=challenger.impression_auc,
-        gain=challenger.impression_auc - champion.impression_auc,
+        champion_auc=float(old[judged].mean()),
+        challenger_auc=float(new[judged].mean()),
+        gain=float(new[judged].mean() - old[judged].mean()),
         low=low,
         high=high,
         confidence=confidence,
@@ -103,7 +113,15 @@ def hold_contest(
         users=len(slates_by_user),
         champion=champion,
         challenger=challenger,
+        debiased=examined is not None,
     )
+
+
+def _judged(scores: Column, slates: Slates, examined: Column | None) -> Floats:
+    """(S,) what each slate adds to the AUC that is contested."""
+    if examined is None:
+        return auc_by_slate(scores, slates)
+    return debiased_auc_by_slate(scores, slates, examined)
 
 
 def clustered_error(gain_by_user: Floats, slates_by_user: Floats) -> float:

@@ -48,7 +48,8 @@ def decide(contest: Contest, *, min_gain: float, min_impressions: int = 2) -> Ve
             f"{contest.impressions:,} judged impressions are fewer than the "
             f"min_impressions of {min_impressions:,}",
         )
-    figures = f"gain {_gain(contest.gain)} ({_interval(contest)})"
+    against = " against relevance" if contest.debiased else ""
+    figures = f"gain {_gain(contest.gain)}{against} ({_interval(contest)})"
     if challenger_wins(contest, min_gain=min_gain):
         bar = f"clears min_gain {min_gain:g}" if min_gain > 0 else "is above zero"
         return Verdict("promote", f"{figures} {bar}")

@@ -18,7 +18,7 @@ from tasks.interactions.schema import UTC_TIME
 from tasks.simulator.curves import click_rhythm, examination, impressions_by_hour, impressions_of
 from tasks.simulator.settings import SimulatorSettings
 from tasks.simulator.slates import HOUR_US, Slates, draw_slates
-from tasks.simulator.world import CLICKS, LEVEL, TRAFFIC, World, first_world, stream
+from tasks.simulator.world import CLICKS, LAYOUT, LEVEL, TRAFFIC, World, first_world, stream
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,6 +28,9 @@ SURFACE_SHARES = (0.6, 0.3, 0.1)
 
 DWELL_SECONDS = 40.0
 """Median reading time after a click; a click on what suits the reader is read for longer."""
+
+ORDER_NOISE = 1.0
+"""Log-odds by which the portal's own ranker errs where slates are laid out best first."""
 
 LEVEL_ROWS = 40_000
 """Candidate rows on which the level is found."""
@@ -55,7 +58,8 @@ def find_level(settings: SimulatorSettings, first_day: date) -> float:
     world = first_world(replace(settings, shifts=()), first_day)
     draw = stream(settings, 0, LEVEL)
     impressions = max(LEVEL_ROWS // settings.slate_size, 100)
-    truth = truth_of(world, draw_slates(draw, world, impressions_by_hour(impressions)))
+    drawn = draw_slates(draw, world, impressions_by_hour(impressions))
+    truth = truth_of(world, laid_out(world, drawn, stream(settings, 0, LAYOUT)))
     low, high = -20.0, 20.0
     for _ in range(50):
         level = (low + high) / 2
@@ -74,7 +78,8 @@ def day_rows(world: World, level: float) -> pa.Table:
     """
     settings = world.settings
     by_hour = impressions_by_hour(impressions_of(world.day, settings.impressions_per_day))
-    slates = draw_slates(stream(settings, world.number, TRAFFIC), world, by_hour)
+    drawn = draw_slates(stream(settings, world.number, TRAFFIC), world, by_hour)
+    slates = laid_out(world, drawn, stream(settings, world.number, LAYOUT))
     truth = truth_of(world, slates)
     factor = np.prod([1 + strength for strength in world.shift("click_rate")])
     probability = np.minimum(truth.probability(level) * factor, 1.0)
@@ -104,6 +109,20 @@ def day_rows(world: World, level: float) -> pa.Table:
             "click_probability": pa.array(probability.ravel()),
         }
     )
+
+
+def laid_out(world: World, slates: Slates, draw: np.random.Generator) -> Slates:
+    """The same slates with their candidates in the order of `settings.slate_order`."""
+    order = world.settings.slate_order
+    if order == "random":
+        return slates
+    if order == "newest":
+        key = -world.items.published[slates.item].astype(np.float64)
+    else:
+        noise = ORDER_NOISE * draw.standard_normal(slates.item.shape)
+        key = -(truth_of(world, slates).log_odds + noise)
+    place = np.argsort(key, axis=1, kind="stable")
+    return replace(slates, item=np.take_along_axis(slates.item, place, axis=1))
 
 
 def truth_of(world: World, slates: Slates) -> Truth:

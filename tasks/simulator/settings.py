@@ -1,6 +1,7 @@
 """What the simulated portal is like, and what changes on which day."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -24,6 +25,8 @@ MAX_ROWS = 20_000_000
 
 LIFE_IN_HALF_LIVES = 6
 """An item leaves the portal when its popularity has fallen to 2⁻⁶."""
+
+SlateOrder = Literal["random", "newest", "best"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,10 @@ class SimulatorSettings:
     """Mean click probability of the first day's candidates before any shift."""
     position_bias: float = 0.3
     """Exponent of the examination curve; 0 has none."""
+    slate_order: SlateOrder = "random"
+    """How a slate is laid out: as drawn, so that a position tells nothing of its items; the newest
+    item first, which says nothing of what a reader wants; or what suits the reader best first, as
+    far as a portal's own ranker can tell."""
     personal_share: float = 0.4
     """Share of candidates chosen for the reader's interests; the others are what is popular."""
     interest_weight: float = 1.2
@@ -128,6 +135,10 @@ class SimulatorSettings:
     def __post_init__(self) -> None:
         # values out of range would make nonsense of the rules that combine them
         faults = [*self._counts(), *self._shares()] or self._combinations()
+        if self.slate_order not in get_args(SlateOrder):
+            faults.append(
+                f"slate_order is {self.slate_order!r}. Choose one of {', '.join(get_args(SlateOrder))}."
+            )
         if faults:
             raise ConfigError("\n".join(faults))
 

@@ -29,7 +29,7 @@ POPULARITY_BY_APPEAL = 0.4
 UPDATED_SHARE = 0.02
 """Share of the live items whose text is rewritten each day."""
 
-USERS, MIX, CATALOGUE, BIRTHS, WANDER, TRAFFIC, CLICKS, DELIVERY, LEVEL = range(9)
+USERS, MIX, CATALOGUE, BIRTHS, WANDER, TRAFFIC, CLICKS, DELIVERY, LEVEL, LAYOUT = range(10)
 """Streams of random numbers: what one of them is used for moves none of the others."""
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.errors import EvaluationError
 from tasks.evaluation.contest import clustered_error, hold_contest, studentised_interval
+from tasks.evaluation.debiased import debiased_impression_auc
 
 
 def make_rows(num_users=60, seed=0, lift=1.0):
@@ -172,3 +173,32 @@ def test_contests_that_cannot_be_judged_are_refused():
         hold_contest(champion, challenger, clicked, impressions, users, confidence=0.9, seed=1)
     with pytest.raises(EvaluationError, match="confidence of 95 is not between"):
         hold_contest(champion, challenger, clicked, impressions, users, confidence=95, seed=1)
+
+
+def biased_log(num_slates=1_500, seed=4):
+    """Slates of six; lower places are looked at less, and a champion that repeats the layout."""
+    rng = np.random.default_rng(seed)
+    place = np.tile(np.arange(6), num_slates)
+    examined = 1 / (1 + place)
+    relevance = rng.random(len(place)) * 0.6
+    clicked = rng.random(len(place)) < examined * relevance
+    layout, taste = examined, np.clip(relevance + 0.1 * rng.normal(size=len(place)), 0, 1)
+    impressions = np.repeat(np.arange(num_slates), 6).astype(str)
+    return layout, taste, clicked, impressions, impressions, examined
+
+
+def test_a_champion_that_repeats_the_layout_wins_by_clicks_and_loses_by_relevance():
+    *rows, examined = biased_log()
+    by_clicks = hold_contest(*rows, confidence=0.95, resamples=300, seed=1)
+    by_relevance = hold_contest(*rows, confidence=0.95, resamples=300, seed=1, examined=examined)
+    assert by_clicks.high < 0
+    assert by_relevance.low > 0
+    assert not by_clicks.debiased
+    assert by_relevance.debiased
+    assert by_relevance.impressions == by_clicks.impressions
+    layout, taste, clicked, impressions, _ = rows
+    for scores, auc in ((layout, by_relevance.champion_auc), (taste, by_relevance.challenger_auc)):
+        assert auc == pytest.approx(debiased_impression_auc(scores, clicked, impressions, examined))
+    assert by_relevance.gain == pytest.approx(
+        by_relevance.challenger_auc - by_relevance.champion_auc
+    )

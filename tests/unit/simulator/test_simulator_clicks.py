@@ -136,3 +136,37 @@ def test_even_a_portal_that_barely_has_enough_items_fills_its_slates():
     rows = generate_day(settings, first_day=MONDAY, number=9)
     items = column(rows, "item_id").reshape(-1, 4)
     assert all(len(set(slate)) == 4 for slate in items.tolist())
+
+
+@pytest.mark.parametrize("order", ["newest", "best"])
+def test_a_laid_out_slate_holds_what_was_drawn_in_another_order(order):
+    drawn, laid = (
+        generate_day(small(slate_order=each), first_day=MONDAY, number=2)
+        for each in ("random", order)
+    )
+    shown = [column(rows, "item_id").reshape(-1, 5) for rows in (drawn, laid)]
+    assert (shown[0] != shown[1]).any()
+    np.testing.assert_array_equal(*(np.sort(slate, axis=1) for slate in shown))
+    assert column(drawn, "position").tolist() == column(laid, "position").tolist()
+
+
+def test_newest_first_is_by_publication_and_best_first_by_what_suits_the_reader():
+    newest = generate_day(small(slate_order="newest"), first_day=MONDAY, number=2)
+    # items are numbered in the order of their birth
+    number = np.array([int(name[1:]) for name in newest["item_id"].to_pylist()]).reshape(-1, 5)
+    assert (np.diff(number, axis=1) < 0).all()
+    best = generate_day(small(slate_order="best", position_bias=0.0), first_day=MONDAY, number=2)
+    by_place = column(best, "click_probability").reshape(-1, 5).mean(axis=0)
+    assert (np.diff(by_place) < 0).all() and by_place[0] > 2 * by_place[4]
+
+
+def test_the_click_rate_is_the_one_asked_for_in_every_order():
+    for order in ("newest", "best"):
+        settings = SimulatorSettings(slate_order=order, impressions_per_day=10_000)
+        rows = generate_day(settings, first_day=MONDAY, number=1)
+        assert column(rows, "click_probability").mean() == pytest.approx(0.12, rel=0.04)
+
+
+def test_an_order_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match="slate_order is 'oldest'"):
+        small(slate_order="oldest")
