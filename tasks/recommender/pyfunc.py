@@ -28,7 +28,7 @@ from tasks.recommender.snapshot import load_statistics
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tasks.recommender.hybrid import HybridRanker
+    from tasks.recommender.protocol import Ranker
 
 NO_STATISTICS_AT = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 """Without statistics every hour is alike."""
@@ -37,7 +37,7 @@ NO_STATISTICS_AT = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 class SlateScorer:
     """Scores texts by a saved ranker and the statistics beside it."""
 
-    def __init__(self, ranker: "HybridRanker", folder: Path) -> None:
+    def __init__(self, ranker: "Ranker", folder: Path) -> None:
         self._ranker = ranker
         found = load_statistics(folder)
         if found is None:

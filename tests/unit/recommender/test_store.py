@@ -11,7 +11,7 @@ import pytest
 from tasks.errors import ModelError
 from tasks.recommender import finetune as finetune_module
 from tasks.recommender.finetune import finetune
-from tasks.recommender.recipe import Recipe
+from tasks.recommender.recipe import Lora, Recipe
 from tasks.recommender.score import score
 from tasks.recommender.shots import split_by_time
 from tasks.recommender.snapshot import load_statistics, save_statistics
@@ -25,7 +25,7 @@ def saved(ranker, rows, context, tmp_path, monkeypatch) -> Path:
     """A ranker with head and adapter, and its statistics."""
     monkeypatch.setattr(finetune_module, "clearly_below", lambda *_: True)
     split = split_by_time(rows, validation_share=0.25, holdout_share=0.25)
-    recipe = Recipe(head_epochs=2, adapter_epochs=1, adapter_rank=4)
+    recipe = Recipe(head_epochs=2, adapter_epochs=1, tuning=Lora(rank=4, alpha=8))
     tuned = finetune(ranker, split.shots, split.validation, context, recipe)
     save_ranker(tuned.ranker, tmp_path / "saved")
     save_statistics(tmp_path / "saved", context.item_hours, context.catalogue, AS_OF)
@@ -79,8 +79,8 @@ def test_a_damaged_config_is_refused(saved):
 
 def test_a_format_of_the_future_is_refused(saved):
     config = json.loads((saved / "ranker.json").read_text())
-    (saved / "ranker.json").write_text(json.dumps({**config, "format": 2}))
-    with pytest.raises(ModelError, match="format 2"):
+    (saved / "ranker.json").write_text(json.dumps({**config, "format": 3}))
+    with pytest.raises(ModelError, match="format 3"):
         load_ranker(saved, device="cpu")
 
 
