@@ -7,7 +7,7 @@ import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,6 +27,7 @@ from flows.cli_options import (
     show_repairs,
 )
 from flows.cli_review import app as review_app
+from flows.cli_sweep import app as sweep_app
 from tasks.errors import ConfigError, PipelineError
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app.add_typer(backfill_app)
 app.add_typer(health_app)
 app.add_typer(operate_app)
 app.add_typer(review_app)
+app.add_typer(sweep_app)
 
 
 @app.command()
@@ -93,13 +95,21 @@ def predict(
         Path | None,
         typer.Option("--output", help="Parquet, CSV or JSON lines by suffix; stdout by default."),
     ] = None,
+    task: Annotated[
+        Literal["rank", "filter"],
+        typer.Option(help="Write all candidates with their rank, or only the likely clicks."),
+    ] = "rank",
+    threshold: Annotated[
+        float | None, typer.Option(help="Least click probability that the filter keeps.")
+    ] = None,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Score candidates with PIPELINE's champion: click probability, and rank in the slate."""
     from flows.runs import predict_rows
 
-    rows, model = predict_rows(config.resolve(), pipeline, source, output)
-    typer.echo(f"{rows:,} candidates scored by {model}", err=True)
+    done = predict_rows(config.resolve(), pipeline, source, output, task=task, threshold=threshold)
+    kept = "" if threshold is None else f"; {done.written:,} of them kept"
+    typer.echo(f"{done.scored:,} candidates scored by {done.model}{kept}", err=True)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.server import reaching_server
 from flows.terminal import progress
@@ -16,6 +16,9 @@ from tasks.plan import INGESTED, DayPlan, plan_days
 from tasks.records import closed_records, newest_closed, report_path
 from tasks.sources import source_of
 from tasks.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from tasks.predict import Answered, Task
 
 
 def run_day(config_file: Path, pipeline: str, day: date | None, *, force: bool) -> dict[str, Any]:
@@ -119,6 +122,17 @@ def replay_range(
         return replay(pipeline, first, last, config_file, list(overrides), name)
 
 
+def sweep_day(
+    config_file: Path, pipeline: str, day: date | None, *, trials: int, seconds: float | None
+) -> dict[str, Any]:
+    """Search the knobs of fine-tuning on a published day."""
+    workspace = prepared(config_file, pipeline)
+    from tasks.sweep import sweep
+
+    with progress():
+        return sweep(workspace, day, trials=trials, seconds=seconds)
+
+
 def _with_page(workspace: Workspace, record: dict[str, Any]) -> dict[str, Any]:
     """The record with the path of its page, which is not the journal's: a home may be moved."""
     if record["verdict"] == INGESTED:
@@ -209,12 +223,19 @@ def _refuse_faults(pipelines: Mapping[str, Pipeline], notices: Sequence[Notice] 
 
 
 def predict_rows(
-    config_file: Path, pipeline: str, source: Path, output: Path | None
-) -> tuple[int, str]:
-    """Score a file of candidates; returns how many, and by which model."""
+    config_file: Path,
+    pipeline: str,
+    source: Path,
+    output: Path | None,
+    *,
+    task: "Task" = "rank",
+    threshold: float | None = None,
+) -> "Answered":
+    """Rank or filter a file of candidates; returns how many, and by which model."""
     from tasks.predict import predict_file
 
-    return predict_file(prepared(config_file, pipeline), source, output)
+    workspace = prepared(config_file, pipeline)
+    return predict_file(workspace, source, output, task=task, threshold=threshold)
 
 
 def simulate_portal(

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import zone
+from tasks.config_finetune import Finetune
 from tasks.models import name_of
 from tasks.superseded import superseded_models
 from tasks.workspace import Workspace
@@ -68,6 +69,7 @@ def _card(
     told = {step: entry.evidence for step, entry in steps.items()}
     contest = told.get("judged", {}).get("contest") or {}
     record = told.get("closed", {}).get("record") or {}
+    recipe = told.get("trained", {}).get("summary", {}).get("recipe")
     return {
         "pipeline": workspace.name,
         "version": found.version,
@@ -85,7 +87,8 @@ def _card(
         "validation": record.get("validation"),
         "drift": told.get("profiled", {}).get("report"),
         "trigger": told.get("triggered", {}).get("reasons") or [found.tags.get("trigger", "")],
-        "recipe": told.get("trained", {}).get("summary", {}).get("recipe"),
+        "recipe": recipe,
+        "turned": _turned(recipe),
         "cost": _cost(told, record),
         "lineage": _lineage(found, told),
     }
@@ -156,6 +159,18 @@ def _revisions(published: "Iterable[Entry]", first: date, last: date) -> dict[st
     return {str(day): newest[day] for day in sorted(newest)}
 
 
+def _turned(recipe: Card | None) -> Card | None:
+    """The knobs that do not stand where they stand by default; `shots` has no default."""
+    if recipe is None:
+        return None
+    default = Finetune(shots=1).flat()
+    return {
+        knob: value
+        for knob, value in recipe.items()
+        if knob == "shots" or default.get(knob) != value
+    }
+
+
 def _cost(told: Card, record: Card) -> Card | None:
     trained = told.get("trained")
     if not trained:
@@ -177,6 +192,7 @@ def _lineage(found: "Listed", told: Card) -> Card:
         if "judged" in told
         else found.tags.get("compared_with"),
         "base": trained.get("summary", {}).get("base"),
+        "warm_start": trained.get("summary", {}).get("warm_start"),
         "code_version": found.tags.get("code_version"),
         "run_id": found.run_id,
         "sha256": found.tags.get("sha256"),

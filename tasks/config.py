@@ -4,7 +4,6 @@ Read it with `tasks.config_file.load_config`. What has no default, the operator 
 """
 
 import difflib
-import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -12,7 +11,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+from tasks.config_finetune import Complaints, Finetune, PipelineName
+
 Ratio = Annotated[float, Field(gt=0)]
 
 
@@ -187,27 +187,6 @@ class Retrain(Section):
     """One rule that speaks is enough."""
 
 
-class Finetune(Section):
-    """The few-shot recipe of the challenger."""
-
-    base: str = "all-MiniLM-L6-v2"
-    """Base encoder: a local path, the packaged default, or a Hugging Face name."""
-    shots: int = Field(ge=1)
-    """Labelled impressions in total."""
-    window_days: int = Field(14, ge=1)
-    """Shots come from so many days up to and including the day."""
-    replay_share: Share = 0.2
-    """Share of the shots drawn from the days before the newest one."""
-    validation_share: Share = 0.15
-    """Share of the day for early stopping: later than every shot, earlier than the holdout."""
-    head_epochs: int = Field(40, ge=0)
-    """Most passes over the shots with a frozen encoder."""
-    adapter_epochs: int = Field(2, ge=0)
-    """Most passes with the LoRA adapter; 0 trains the head alone."""
-    seed: int = 17
-    """Seed of shuffling, dropout and replay."""
-
-
 class Promote(Section):
     """The bar for going live."""
 
@@ -247,19 +226,6 @@ class Retention(Section):
     """Every model that was live within so many days is kept."""
     delta_days: int = Field(30, ge=1)
     """Every state of the tables within so many days stays readable; a kept model's as long as it."""
-
-
-def _plain_name(name: str) -> str:
-    # It names folders, tables, deployments and registered models, which all allow these.
-    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
-        raise ValueError(
-            f"{name!r} cannot name a pipeline: use up to 63 lower-case letters, digits, - and _, "
-            "beginning with a letter"
-        )
-    return name
-
-
-PipelineName = Annotated[str, AfterValidator(_plain_name)]
 
 
 class Pipeline(Section):
@@ -330,6 +296,37 @@ class Config(Section):
     """Messages to people; a place whose `to` is empty is left out."""
     pipelines: dict[PipelineName, Pipeline] = Field(min_length=1)
     """Pipelines by name."""
+
+    @model_validator(mode="after")
+    def _warm_starts_fit(self) -> "Config":
+        told = [
+            f"pipelines.{name}.finetune.warm_start: {fault}"
+            for name in self.pipelines
+            if (fault := _unfit_start(name, self.pipelines))
+        ]
+        if told:
+            raise Complaints(told)
+        return self
+
+
+def _unfit_start(name: str, pipelines: dict[str, Pipeline]) -> str | None:
+    """Why `name` cannot start from the pipeline that its warm_start names, or None."""
+    own = pipelines[name].finetune
+    start = own.start
+    if start is None or start.pipeline in (None, name):
+        return None
+    if start.pipeline not in pipelines:
+        close = difflib.get_close_matches(start.pipeline, pipelines, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"there is no pipeline {start.pipeline!r}; {hint}allowed: {', '.join(pipelines)}"
+    other = pipelines[start.pipeline].finetune
+    here, there = (f"{each.ranker.kind} on {each.base}" for each in (own, other))
+    if here != there and start.version is None:
+        return (
+            f"{start.pipeline} trains {there} and {name} {here}: give both the same ranker and "
+            "base, or remove warm_start"
+        )
+    return None
 
 
 def zone(pipeline: Pipeline) -> ZoneInfo:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from tasks.config import Always, Cadence, Config, DriftRule, Performance, Pipeline, Section
+from tasks.config import Config, Pipeline
+from tasks.config_faults import faults, follow, members
 from tasks.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
@@ -53,7 +54,7 @@ def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     try:
         config = Config.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(_explain(path, error, document, missing)) from None
+        raise ConfigError(_listed(path, [*missing, *faults(error)])) from None
     if missing:
         raise ConfigError(_listed(path, missing))
     return _anchored(config, path.resolve().parent)
@@ -76,17 +77,29 @@ def with_overrides(pipeline: Pipeline, settings: Sequence[str]) -> Pipeline:
         ConfigError: lists every error, a line each, as `load_config` does.
     """
     document = pipeline.model_dump(mode="json", by_alias=True)
-    faults = [fault for text in settings if (fault := _override(document, text))]
+    # What chooses the kind of a block clears it, so what it shall hold comes after.
+    ordered = sorted(
+        settings, key=lambda text: not _chooses_kind(text.partition("=")[0].split("."))
+    )
+    told = [fault for text in ordered if (fault := _override(document, text))]
     try:
         changed = Pipeline.model_validate(document)
     except ValidationError as error:
         # As a part of the whole document, whose keys the explanation knows.
-        place = ("pipelines", "-")
-        faults += [line.removeprefix("pipelines.-.") for line in _faults(error, place)]
-    if faults:
+        told += [line.removeprefix("pipelines.-.") for line in faults(error, _PLACE)]
+    if told:
         step = "Correct them, then repeat the command."
-        raise ConfigError(_listed("--set", faults, step))
+        raise ConfigError(_listed("--set", told, step))
     return changed
+
+
+_PLACE = ("pipelines", "-")
+
+
+def _chooses_kind(path: Sequence[str]) -> bool:
+    """Whether the key at `path` of a pipeline decides which other keys stand beside it."""
+    told_apart = members(follow((*_PLACE, *path[:-1]))[1])
+    return told_apart is not None and path[-1] == told_apart[0]
 
 
 POLICIES = ("drift", "retrain", "finetune", "promote")
@@ -113,6 +126,8 @@ def _override(document: dict[str, Any], setting: str) -> str | None:
             place = place[int(part)] if isinstance(place, list) else place[part]
         except (LookupError, TypeError, ValueError):
             return f"{path}: there is no {part!r} that holds {below!r}"
+    if _chooses_kind(parts) and place.get(parts[-1]) != loaded:
+        place.clear()
     try:
         place[int(parts[-1]) if isinstance(place, list) else parts[-1]] = loaded
     except (LookupError, TypeError, ValueError):
@@ -189,20 +204,6 @@ def _substitute(
     return _VARIABLE.sub(resolve, value)
 
 
-def _explain(path: Path, error: ValidationError, document: object, missing: list[str]) -> str:
-    return _listed(path, [*missing, *_faults(error)])
-
-
-def _faults(error: ValidationError, above: tuple[str, ...] = ()) -> list[str]:
-    """A line for each fault; `above` is the path in the document of what was validated."""
-    return [
-        _explain_one({**each, "loc": (*above, *each["loc"])})
-        for each in error.errors()
-        # A list whose only member is wrong is then also too short: that says nothing more.
-        if each["type"] != "too_short" or not each["input"]
-    ]
-
-
 LOOK_AGAIN = "Change them, then look again with `dayspring config check`."
 
 
@@ -215,58 +216,6 @@ def _listed(path: Path | str, lines: list[str], step: str = LOOK_AGAIN) -> str:
             step,
         ]
     )
-
-
-def _explain_one(error: dict[str, Any]) -> str:
-    where = ".".join(_shown_path(error["loc"]))
-    kind, value = error["type"], error.get("input")
-    if kind == "extra_forbidden":
-        return f"{where}: unknown key{_allowed_keys(error['loc'])}"
-    if kind == "missing":
-        return f"{where}: is missing and has no default"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    shown = "" if isinstance(value, dict | list) or kind == "value_error" else f"{value!r}: "
-    return f"{where}: {shown}{message[:1].lower()}{message[1:]}"
-
-
-_RULES: dict[str, type[Section]] = {
-    "always": Always,
-    "cadence": Cadence,
-    "drift": DriftRule,
-    "performance": Performance,
-}
-
-
-def _shown_path(loc: tuple[Any, ...]) -> list[str]:
-    # pydantic's path names the chosen member of a union, and marks a bad key; YAML has neither.
-    return [
-        str(part)
-        for before, part in zip((None, *loc), loc, strict=False)
-        if part != "[key]" and not (isinstance(before, int) and part in _RULES)
-    ]
-
-
-def _allowed_keys(loc: tuple[Any, ...]) -> str:
-    """Name the keys allowed beside the last part of `loc`, the closest one first."""
-    model: Any = Config
-    for part in loc[:-1]:
-        model = _descend(model, part)
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return ""
-    names = [field.alias or name for name, field in model.model_fields.items()]
-    close = difflib.get_close_matches(str(loc[-1]), names, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"; {hint}allowed: {', '.join(names)}"
-
-
-def _descend(model: Any, part: Any) -> Any:
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        return fields[part].annotation if part in fields else None
-    if part in _RULES:
-        return _RULES[part]
-    arguments = [a for a in get_args(model) if a is not Ellipsis]
-    return arguments[-1] if arguments else None
 
 
 def _anchored(config: Config, folder: Path) -> Config:

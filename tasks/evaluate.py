@@ -1,6 +1,7 @@
 """Stage: champion and challenger on the same impressions, which neither has seen."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -9,8 +10,14 @@ from tasks.errors import EvaluationError
 from tasks.memory import remembered
 from tasks.models import incumbent_before, load, name_of
 from tasks.references import Challenger, ContestHeld, Published
+from tasks.shot_evidence import examination_of
 from tasks.stage import logger, stage
+from tasks.training_rows import split_window
 from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tasks.evaluation.slates import Floats
+    from tasks.recommender.protocol import Ranker
 
 
 @stage
@@ -50,12 +57,16 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
         )
     holdout = _impressions_since(day_rows(workspace, published), challenger.holdout_from)
     context = published_context(workspace, holdout, published)
-    old = score(load(workspace, incumbent), holdout, context)
+    champion = load(workspace, incumbent)
+    old = score(champion, holdout, context)
     new = score(load(workspace, challenger.version), holdout, context)
     judged = (old, new, holdout["label"], holdout["impression_id"], holdout["user_id"])
     seed = workspace.config.finetune.seed
+    examined = None
+    if workspace.config.finetune.propensity:
+        examined = _examined(workspace, published, holdout, champion)
     try:
-        contest = hold_contest(*judged, confidence=bar.confidence, seed=seed)
+        contest = hold_contest(*judged, confidence=bar.confidence, seed=seed, examined=examined)
     except EvaluationError as error:
         return ContestHeld(
             compared_with=incumbent,
@@ -82,6 +93,15 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
             "curves": drawn,
         },
     )
+
+
+def _examined(
+    workspace: Workspace, published: Published, holdout: pa.Table, champion: "Ranker"
+) -> "Floats":
+    """(N,) how much the positions of the holdout's rows are looked at, as the rows before it tell."""
+    recent, replay = split_window(workspace, published)
+    seen = [recent.shots, replay]
+    return examination_of(workspace, published, seen, champion).at(holdout["position"])
 
 
 def _impressions_since(rows: pa.Table, moment: datetime) -> pa.Table:

@@ -8,7 +8,7 @@ from tasks.live import refuse_lost
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
-    from tasks.recommender.hybrid import HybridRanker
+    from tasks.recommender.protocol import Ranker
     from tasks.registry.version import ModelVersion
 
 
@@ -69,14 +69,15 @@ def day_start(workspace: Workspace, day: date) -> datetime:
     return datetime.combine(day, time(), zone(workspace.config)).astimezone(UTC)
 
 
-def load(workspace: Workspace, version: str | None) -> "HybridRanker":
+def load(workspace: Workspace, version: str | None) -> "Ranker":
     """The ranker of a registered version, or the zero-shot one, on the configured device."""
-    from tasks.recommender.hybrid import zero_shot
+    from tasks.recommender.rankers.choose import zero_shot_ranker
     from tasks.recommender.store import load_ranker
 
-    compute = workspace.config.compute
+    compute, settings = workspace.config.compute, workspace.config.finetune
     if version is None:
-        base = workspace.config.finetune.base
-        return zero_shot(base, device=compute.device, precision=compute.precision)
+        return zero_shot_ranker(
+            settings.ranker, settings.base, device=compute.device, precision=compute.precision
+        )
     folder = workspace.registry.download(version)
     return load_ranker(folder, device=compute.device, precision=compute.precision)

@@ -1,9 +1,9 @@
-"""Scoring a file of candidates with the champion: what a batch-serving job calls."""
+"""Ranking or filtering a file of candidates with the champion: what a batch-serving job calls."""
 
 import sys
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,22 +29,44 @@ READERS = {
 WRITERS = {".jsonl": "JSON", ".json": "JSON", ".csv": "CSV", ".parquet": "PARQUET"}
 
 
-def predict_file(workspace: Workspace, source: Path, output: Path | None) -> tuple[int, str]:
+Task = Literal["rank", "filter"]
+
+
+class Answered(NamedTuple):
+    """What became of a file of candidates."""
+
+    scored: int
+    written: int
+    """As many, or those that the filter kept."""
+    model: str
+
+
+def predict_file(
+    workspace: Workspace,
+    source: Path,
+    output: Path | None,
+    *,
+    task: Task = "rank",
+    threshold: float | None = None,
+) -> Answered:
     """Score every row of `source`; adds click_probability and rank, 1 the best of its impression.
 
     Needs user_id and item_id. impression_id (without it a user's rows are one slate), event_time
     (now without it) and history (item ids, oldest first; derived from past clicks without it) are
     used where they are there. Names are those of source.columns. Without `output`, CSV on stdout.
 
-    Returns:
-        How many rows were scored, and by which model.
+    Args:
+        task: `rank` writes every row; `filter` those with a click probability of `threshold` or more.
+        threshold: of `filter` alone; `tasks.recommender.answers` has ways to choose it.
 
     Raises:
-        ConfigError: a path is not one of a file of a known format.
+        ConfigError: a path is not one of a file of a known format, or task and threshold do not fit.
         SourceError: the file's content, a column or a value cannot be used.
     """
+    from tasks.recommender.answers import kept, ranks
     from tasks.recommender.score import score
 
+    _check_task(task, threshold)
     _check_format("--input", source, READERS)
     if not source.is_file():
         raise ConfigError(f"--input {source} is not a file; name a file of candidates.")
@@ -62,8 +84,25 @@ def predict_file(workspace: Workspace, source: Path, output: Path | None) -> tup
         first, last = _days(workspace, rows)
         context = scoring_context(workspace, rows, first, last)
         scores = score(load(workspace, version), rows, context)
-        _write(connection, rows.append_column("click_probability", pa.array(scores)), output)
-    return rows.num_rows, name_of(version)
+        answers = rows.drop_columns(["history", "position"])
+        answers = answers.append_column("click_probability", pa.array(scores))
+        answers = answers.append_column("rank", pa.array(ranks(scores, rows["impression_id"])))
+        if threshold is not None:
+            answers = answers.filter(pa.array(kept(scores, threshold)))
+        _write(connection, answers, output)
+    return Answered(rows.num_rows, answers.num_rows, name_of(version))
+
+
+def _check_task(task: Task, threshold: float | None) -> None:
+    if task == "filter" and threshold is None:
+        raise ConfigError("--task filter needs --threshold, a click probability; add it.")
+    if task == "rank" and threshold is not None:
+        raise ConfigError(
+            f"--threshold {threshold:g} says what a filter keeps, and --task rank keeps all; "
+            "add --task filter, or leave the threshold out."
+        )
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ConfigError(f"--threshold {threshold:g} is no probability; give one from 0 to 1.")
 
 
 def _check_format(option: str, path: Path, known: dict[str, str]) -> None:
@@ -168,22 +207,17 @@ def _days(workspace: Workspace, rows: pa.Table) -> tuple[date, date]:
     return span["min"].astimezone(local).date(), span["max"].astimezone(local).date()
 
 
-def _write(connection: "duckdb.DuckDBPyConnection", scored: pa.Table, output: Path | None) -> None:
-    """Rows in the file's order, each with its rank; written whole or not at all."""
-    connection.register("scored", scored)
-    connection.sql(
-        "SELECT *, rank() OVER (PARTITION BY impression_id ORDER BY click_probability DESC) AS rank "
-        "FROM (SELECT * EXCLUDE (history, position), row_number() OVER () AS n FROM scored) "
-        "ORDER BY n"
-    ).project("* EXCLUDE (n)").create_view("ranked")
+def _write(connection: "duckdb.DuckDBPyConnection", answers: pa.Table, output: Path | None) -> None:
+    """Rows in the file's order; written whole or not at all."""
+    connection.register("answers", answers)
     if output is None:
         from pyarrow import csv
 
         # Through the open stream: DuckDB would open a redirected stdout anew and write over it.
-        csv.write_csv(connection.table("ranked").to_arrow_table(), sys.stdout.buffer)
+        csv.write_csv(connection.table("answers").to_arrow_table(), sys.stdout.buffer)
         sys.stdout.flush()
         return
     partial = output.with_name(f".{output.name}.partial")
     form = WRITERS[output.suffix]
-    connection.execute(f"COPY ranked TO {text(str(partial))} (FORMAT {form})")
+    connection.execute(f"COPY answers TO {text(str(partial))} (FORMAT {form})")
     partial.replace(output)

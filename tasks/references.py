@@ -88,6 +88,17 @@ class Trigger(Reference):
     reasons: list[str]
 
 
+class Started(Reference):
+    """The registered model that a training begins with."""
+
+    pipeline: str
+    """Whose version it is."""
+    version: str | None
+    """None where that pipeline had no champion yet: the zero-shot model."""
+    sha256: str | None
+    """Of the version's files, as its tag says."""
+
+
 class Trained(Reference):
     """A challenger on this machine's disk, not yet in the registry."""
 

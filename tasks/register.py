@@ -4,9 +4,11 @@ import json
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 from tasks.memory import remembered
 from tasks.references import Challenger, Published, Trained, Trigger
+from tasks.registry.folder import MAX_BYTES
 from tasks.stage import logger, stage
 from tasks.workspace import Workspace
 
@@ -44,6 +46,7 @@ def _register(
         Path(trained.folder),
         fingerprint=f"{workspace.name}/{published.key('trained')}",
         loader_module="tasks.recommender.pyfunc",
+        max_bytes=None if holds_layers(Path(trained.folder)) else MAX_BYTES,
         tags={
             "day": str(published.day),
             "trained_from": trained.trained_from.isoformat(),
@@ -51,8 +54,9 @@ def _register(
             "data_versions": json.dumps(data_versions(published)),
             "trigger": "; ".join(trigger.reasons),
             "code_version": installed_version("dayspring"),
+            **_lineage(summary),
         },
-        params=workspace.config.finetune.model_dump(mode="json"),
+        params=workspace.config.finetune.flat(),
         metrics={
             name: summary[name]
             for name in ("seconds", "rows_per_second", "validation_auc")
@@ -67,6 +71,19 @@ def _register(
         holdout_from=trained.holdout_from,
         summary=summary,
     )
+
+
+def holds_layers(ranker: Path) -> bool:
+    """Whether a saved ranker's adapter is whole layers of the network: megabytes, and meant."""
+    adapter = json.loads((ranker / "ranker.json").read_text()).get("adapter") or {}
+    return adapter.get("method") in ("full", "top_layers")
+
+
+def _lineage(summary: dict[str, Any]) -> dict[str, str]:
+    from tasks.registry.version import WARM_START
+
+    started = summary["warm_start"]
+    return {WARM_START: json.dumps(started)} if started else {}
 
 
 def data_versions(published: Published) -> dict[str, int]:

@@ -207,6 +207,7 @@ def _was_another(workspace: Workspace, day: StoredDay) -> bool:
 def _inherit_champion(real: Workspace, workspace: Workspace, first: StoredDay) -> None:
     """Begin with the model that was live before the first day, so that only the policy differs."""
     from tasks.registry.journal import LIVE_SINCE, Outcome
+    from tasks.registry.version import WARM_START
 
     live = first.record["champion"] if first.record else "zero-shot"
     if live == "zero-shot" or workspace.journal.find(INHERITED):
@@ -214,11 +215,12 @@ def _inherit_champion(real: Workspace, workspace: Workspace, first: StoredDay) -
     version = str(live).removeprefix("v")
     model = real.registry.version(version)
     copied = ("day", "trained_from", "trained_through", "data_versions", "trigger", "code_version")
+    lineage = {WARM_START: model.tags[WARM_START]} if WARM_START in model.tags else {}
     made = workspace.registry.register(
         real.registry.download(version),
         fingerprint=f"{workspace.name}/{INHERITED}/{version}",
         loader_module="tasks.recommender.pyfunc",
-        tags={name: model.tags[name] for name in copied},
+        tags={name: model.tags[name] for name in copied} | lineage,
         params={},
         metrics={},
     )

@@ -134,6 +134,11 @@ class Workspace:
         return self.home / "scratch" / self.name
 
     @property
+    def sweeps(self) -> Path:
+        """Hyper-parameter studies, and the blocks that won them."""
+        return self.home / "sweeps"
+
+    @property
     def reports(self) -> Path:
         """The daily pages."""
         return self.home / "reports" / self.name

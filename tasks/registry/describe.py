@@ -1,5 +1,6 @@
 """The page that an operator reads on a model version in MLflow's own UI, as markdown."""
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -20,11 +21,13 @@ from tasks.registry.version import (
     TRAINED_THROUGH,
     TRIGGER,
     VERDICT,
+    WARM_START,
 )
 
 _ORIGIN = {
     TRAINED_THROUGH: "Trained on rows through",
     TRIGGER: "Trained because",
+    WARM_START: "Training started from",
     DATA_VERSIONS: "Table versions",
     CODE_VERSION: "Code version",
     FINGERPRINT: "Fingerprint",
@@ -64,6 +67,8 @@ def describe(name: str, tags: Mapping[str, str], figures: Mapping[str, object]) 
     for key in _SHOWN_ABOVE:
         others.pop(key.replace("_", " "), None)
     origin = {label: tags[key] for key, label in _ORIGIN.items() if key in tags}
+    if WARM_START in tags:
+        origin[_ORIGIN[WARM_START]] = _start(tags[WARM_START])
     lines += _table("Origin", origin | others)
     lines += ["", f"Load the champion: `mlflow.pyfunc.load_model('models:/{name}@champion')`"]
     return "\n".join(lines)
@@ -81,6 +86,17 @@ def interval(figures: Mapping[str, object]) -> str | None:
             at = f" at {100 * confidence:g} % confidence" if isinstance(confidence, float) else ""
             return f"{gain:+.4f} [{low:+.4f}, {high:+.4f}]{at}"
     return None
+
+
+def _start(tag: str) -> str:
+    """The model that training began with, in words; as it is written where somebody edited it."""
+    try:
+        told = json.loads(tag)
+        if told["version"] is None:
+            return f"the zero-shot model: {told['pipeline']} had no champion yet"
+        return f"version {told['version']} of {told['pipeline']}, SHA-256 {told['sha256']}"
+    except (KeyError, TypeError, ValueError):
+        return tag
 
 
 def _review(tags: Mapping[str, str]) -> str:

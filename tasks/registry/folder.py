@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 MAX_BYTES = 3_000_000
-"""A version is an adapter and a head; one that is larger carries base weights by mistake."""
+"""A version is an adapter and a head; one that is larger carries base weights by mistake.
+
+Where whole layers were trained their weights are the adapter, at 4 bytes each: whoever registers such
+a version lifts the limit for it.
+"""
 
 RANKER = "data/ranker"
 """Where the registered folder lies inside the version's folder."""
@@ -40,7 +44,15 @@ LOADED_WITH = (
 _WRITTEN_AT_LOAD = "registered_model_meta"
 
 
-def wrap(ranker: Path, into: Path, *, loader_module: str, model_id: str, run_id: str) -> Path:
+def wrap(
+    ranker: Path,
+    into: Path,
+    *,
+    loader_module: str,
+    model_id: str,
+    run_id: str,
+    max_bytes: int | None = MAX_BYTES,
+) -> Path:
     """Write an MLflow model folder around the files of `ranker`: signature, example, requirements.
 
     Nothing is pickled, inferred or fetched: `loader_module._load_pyfunc` loads data/ranker.
@@ -53,7 +65,8 @@ def wrap(ranker: Path, into: Path, *, loader_module: str, model_id: str, run_id:
         The model folder.
 
     Raises:
-        RegistryError: `ranker` is no folder or holds no file, or the result is not under 3 MB.
+        RegistryError: `ranker` is no folder or holds no file, or the result is not under
+            `max_bytes`.
     """
     import mlflow.pyfunc
     from mlflow.models import Model
@@ -74,7 +87,8 @@ def wrap(ranker: Path, into: Path, *, loader_module: str, model_id: str, run_id:
         pip_requirements=requirements(),
         mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
     )
-    _refuse_heavy(folder)
+    if max_bytes is not None:
+        _refuse_heavy(folder, max_bytes)
     return folder
 
 
@@ -194,13 +208,14 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in found if file.name != _WRITTEN_AT_LOAD)
 
 
-def _refuse_heavy(folder: Path) -> None:
+def _refuse_heavy(folder: Path, max_bytes: int) -> None:
     sizes = {file: file.stat().st_size for file in _files(folder)}
     total = sum(sizes.values())
-    if total >= MAX_BYTES:
+    if total >= max_bytes:
         heaviest = max(sizes, key=lambda file: sizes[file])
         raise RegistryError(
-            f"The version would take {total:,} bytes, and has to stay under {MAX_BYTES:,}. "
+            f"The version would take {total:,} bytes, and has to stay under {max_bytes:,}. "
             f"Its largest file is {heaviest.relative_to(folder)} with {sizes[heaviest]:,}: "
-            "save the adapter and the head only, and the base model by name and checksum."
+            "save the adapter and the head only, and the base model by name and checksum; or make "
+            "the adapter smaller in `finetune.tuning`."
         )

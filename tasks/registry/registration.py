@@ -36,7 +36,11 @@ def resume_run(client: "MlflowClient", name: str, artifacts: str | None, fingerp
 
 
 def log_ranker(
-    client: "MlflowClient", run: "Run", ranker: Path, loader_module: str
+    client: "MlflowClient",
+    run: "Run",
+    ranker: Path,
+    loader_module: str,
+    max_bytes: int | None = folders.MAX_BYTES,
 ) -> tuple[str, str, str]:
     """Upload the version's folder as a logged model of `run`.
 
@@ -51,6 +55,7 @@ def log_ranker(
             loader_module=loader_module,
             model_id=model.model_id,
             run_id=run.info.run_id,
+            max_bytes=max_bytes,
         )
         digest = folders.digest(folder)
         client.log_model_artifacts(model.model_id, str(folder))
@@ -67,11 +72,15 @@ def log_figures(
     now = int(time.time() * 1000)
     absent = {key: value for key, value in params.items() if key not in run.data.params}
     changed = {key: value for key, value in metrics.items() if run.data.metrics.get(key) != value}
-    client.log_batch(
-        run.info.run_id,
-        params=[Param(key, str(value)) for key, value in absent.items()],
-        metrics=[Metric(key, float(value), now, 0) for key, value in changed.items()],
-    )
+    logged = [Metric(key, float(value), now, 0) for key, value in changed.items()]
+    told = [Param(key, str(value)) for key, value in absent.items()]
+    # A server takes 100 parameters at a time.
+    for first in range(0, max(1, len(told)), 100):
+        client.log_batch(
+            run.info.run_id,
+            params=told[first : first + 100],
+            metrics=[] if first else logged,
+        )
 
 
 def log_files(client: "MlflowClient", run_id: str, files: Mapping[str, bytes]) -> None:

@@ -106,6 +106,7 @@ class Registry:
         params: Mapping[str, object],
         metrics: Mapping[str, float],
         files: Mapping[str, bytes] | None = None,
+        max_bytes: int | None = folders.MAX_BYTES,
     ) -> ModelVersion:
         """The version of `fingerprint`, made from the folder `ranker` if there is none yet.
 
@@ -118,9 +119,10 @@ class Registry:
             loader_module: module whose `_load_pyfunc(folder)` loads `ranker` in a fresh process.
             tags: see the tag names in version.py; written with the version in one transaction.
             files: further artifacts of the run by relative name, such as plots/roc.png.
+            max_bytes: that the version has to stay under; None where whole layers were trained.
 
         Raises:
-            RegistryError: `ranker` is empty, or makes a version of 3 MB or more.
+            RegistryError: `ranker` is empty, or makes a version of `max_bytes` or more.
         """
         if not fingerprint:
             raise RegistryError(
@@ -131,7 +133,7 @@ class Registry:
             if version is None:
                 run = resume_run(self._client, self.name, self.artifacts, fingerprint)
                 run_id = run.info.run_id
-                model = log_ranker(self._client, run, ranker, loader_module)
+                model = log_ranker(self._client, run, ranker, loader_module, max_bytes)
                 log_figures(self._client, run, params, metrics)
                 log_files(self._client, run_id, files or {})
                 self._client.set_terminated(run_id)

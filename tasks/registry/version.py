@@ -79,6 +79,9 @@ DATA_VERSIONS = "data_versions"
 TRIGGER = "trigger"
 """Tag: why a model was trained at all."""
 
+WARM_START = "dayspring.warm_start"
+"""Tag: the version that training started from, a JSON object of pipeline, version and sha256."""
+
 CODE_VERSION = "code_version"
 """Tag: version of Dayspring that trained the model."""
 

@@ -22,7 +22,6 @@ def headline(card: Record) -> str:
 
 def card_rows(card: Record) -> list[tuple[str, str]]:
     """Label and text of each line of the card; what is not known is a dash."""
-    lineage = card["lineage"]
     return [
         ("review", _review(card)),
         ("verdict", f"{words.clip(card['verdict'])}: {words.clip(card['reason'], 400)}"),
@@ -33,14 +32,9 @@ def card_rows(card: Record) -> list[tuple[str, str]]:
         ("validation", _validation(card["validation"])),
         ("drift", words.drift_words(card)),
         ("trigger", words.clip("; ".join(card["trigger"]), 400)),
-        ("recipe", _pairs(card["recipe"])),
+        ("recipe", _pairs(card["turned"])),
         ("cost", _cost(card["cost"])),
-        (
-            "lineage",
-            f"rows of {words.clip(lineage['trained_from'])} to "
-            f"{words.clip(lineage['trained_through'])}; base {_base(lineage['base'])}; code "
-            f"{words.clip(lineage['code_version'])}; MLflow run {words.clip(lineage['run_id'])}",
-        ),
+        ("lineage", _lineage(card["lineage"])),
     ]
 
 
@@ -122,6 +116,21 @@ def _cost(cost: Record | None) -> str:
 
 def _base(base: Record | None) -> str:
     return f"{words.clip(base['name'])} ({str(base['sha256'])[:12]}…)" if base else MISSING
+
+
+def _lineage(lineage: Record) -> str:
+    return (
+        f"rows of {words.clip(lineage['trained_from'])} to "
+        f"{words.clip(lineage['trained_through'])}{_start(lineage['warm_start'])}; "
+        f"base {_base(lineage['base'])}; code {words.clip(lineage['code_version'])}; "
+        f"MLflow run {words.clip(lineage['run_id'])}"
+    )
+
+
+def _start(start: Record | None) -> str:
+    if not start:
+        return ""
+    return f"; started from {_model(start['version'] or 'zero-shot')} of {words.clip(start['pipeline'])}"
 
 
 def _model(version: Any) -> str:

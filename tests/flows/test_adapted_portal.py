@@ -149,6 +149,39 @@ def test_predict_ranks_the_candidates_of_a_file(config, records, tmp_path):
     assert sorted(line.split(",")[-1] for line in lines[1:]) == ["1", "2", "3"]
 
 
+def test_the_filter_writes_the_candidates_at_or_above_the_threshold(config, records, tmp_path):
+    source, written = tmp_path / "in.csv", tmp_path / "out.csv"
+    items = open_workspace(config, "portal").lake.read("items")["item_id"].to_pylist()[:5]
+    rows = "".join(f"u1,{name},2026-03-04T12:00:00Z\n" for name in items)
+    source.write_text("user_id,item_id,event_time\n" + rows)
+
+    def answers(*task: object) -> list[str]:
+        with pytest.raises(SystemExit) as left:
+            _run(
+                [
+                    "predict",
+                    "portal",
+                    "--input",
+                    source,
+                    "--output",
+                    written,
+                    *task,
+                    "--config",
+                    config,
+                ]
+            )
+        assert left.value.code == 0
+        return written.read_text().splitlines()
+
+    heading, *ranked = answers()
+    probability = [float(line.split(",")[-2]) for line in ranked]
+    middle = sorted(probability)[2]
+    kept = answers("--task", "filter", "--threshold", repr(middle))
+    expected = [r for r, p in zip(ranked, probability, strict=True) if p >= middle]
+    assert kept == [heading, *expected] and 3 <= len(expected) < 5
+    assert answers("--task", "filter", "--threshold", 1) == [heading]
+
+
 def test_predict_without_an_output_adds_to_a_redirected_stdout(config, records, tmp_path, capsys):
     source = tmp_path / "in.jsonl"
     source.write_text('{"user_id": "u1", "item_id": "n1"}\n{"user_id": "u1", "item_id": "n2"}\n')

@@ -73,7 +73,7 @@ def test_a_replay_of_the_same_policy_reads_no_log_and_gives_the_same_history(as_
 
 def test_another_policy_is_another_history_and_the_real_one_stays(config, real, as_it_was, records):
     before = state(real)
-    overrides = ["retrain.any=[{rule: cadence, every_days: 9}]", "finetune.shots=64"]
+    overrides = ["retrain.any=[{rule: cadence, every_days: 9}]", "finetune.shots=500"]
     document = replay_range(config, "portal", *SPAN, overrides=overrides, name=None)
     assert state(real) == before
     assert document["replay"] != as_it_was["replay"]

@@ -88,24 +88,25 @@ def test_a_late_run_that_its_successor_has_overtaken_does_nothing_and_says_how_t
 ):
     from flows.daily import daily
 
-    # The first day brought most of the catalogue, and is not there yet.
+    # The catalogue of the day that is late is not there yet.
     lenient = {"severities": {"items": "warning"}}
     config = write_config(tmp_path, portal_logs, home=warm_home, validate=lenient)
-    daily("portal", DAYS[1], config)
-    record = run_scheduled(client, config, datetime(2026, 3, 3, 4, 30, tzinfo=UTC))
+    daily("portal", DAYS[0], config)
+    daily("portal", DAYS[2], config)
+    record = run_scheduled(client, config, datetime(2026, 3, 4, 4, 30, tzinfo=UTC))
 
     workspace = open_workspace(config, "portal")
     assert record["verdict"] == "overtaken"
-    assert f"dayspring run portal --day {DAYS[0]}" in record["reason"]
-    (entry,) = workspace.journal.entries(day=DAYS[0])
-    assert entry.event == "overtaken" and str(DAYS[1]) in entry.reason
-    assert published_days(workspace) == {DAYS[1]}
+    assert f"dayspring run portal --day {DAYS[1]}" in record["reason"]
+    (entry,) = workspace.journal.entries(day=DAYS[1])
+    assert entry.event == "overtaken" and str(DAYS[2]) in entry.reason
+    assert published_days(workspace) == {DAYS[0], DAYS[2]}
 
     # Nothing is lost: the day is still to be run, and the command publishes it.
-    assert plan_day(workspace, DAYS[0], force=False).action == "run"
-    again = daily("portal", DAYS[0], config)
+    assert plan_day(workspace, DAYS[1], force=False).action == "run"
+    again = daily("portal", DAYS[1], config)
     assert again["verdict"] == "published only"
-    assert DAYS[0] in published_days(workspace)
+    assert DAYS[1] in published_days(workspace)
 
 
 def published_days(workspace) -> set[date]:

@@ -22,7 +22,8 @@ TRAINED: dict[str, Any] = {
     "summary": {
         "shots": 240,
         "rows": 2_600,
-        "recipe": {"shots": 512, "seed": 17},
+        "recipe": {"shots": 512, "seed": 17, "tuning.method": "ia3"},
+        "warm_start": {"pipeline": "mind", "version": "7", "sha256": "ab" * 32},
         "base": {"name": "all-MiniLM-L6-v2", "sha256": "53aa" * 16},
     },
 }
@@ -75,7 +76,8 @@ def test_a_card_says_what_the_version_learned_from_and_how_it_compared(workspace
         "days": {"2026-03-01": 1, "2026-03-02": 1},
         "superseded": [],
     }
-    assert card["recipe"] == {"shots": 512, "seed": 17}
+    assert card["recipe"] == {"shots": 512, "seed": 17, "tuning.method": "ia3"}
+    assert card["turned"] == {"shots": 512, "tuning.method": "ia3"}
     assert card["lineage"]["compared_with"] == "zero-shot"
     assert card["lineage"]["run_id"] == workspace.registry.version("1").run_id
     assert card["obstacle"] is None
@@ -99,6 +101,8 @@ def test_a_card_reads_as_lines_and_as_markdown(workspace):
     assert "cold items +0.030 (−0.010 to +0.070) on 41" in told
     assert "log loss 0.1800 (champion 0.1900)" in told
     assert "training 7.5 s" in told and "240 shots" in told
+    assert "shots 512, tuning.method ia3" in told
+    assert "started from v7 of mind" in told
     assert "all-MiniLM-L6-v2 (53aa53aa53aa…)" in told
     assert "| guardrails |" in card_markdown(card)
 

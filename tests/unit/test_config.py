@@ -1,12 +1,17 @@
 """pipelines.yaml: what is accepted, and how every error is told."""
 
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tasks.config_file import load_config, load_pipeline
+from tasks.config_file import load_config, load_pipeline, with_overrides
+from tasks.config_finetune import Finetune, Start
 from tasks.errors import ConfigError
+from tasks.recommender.recipe import IA3, Lora, Optimization, Recipe, Regularize
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,3 +162,161 @@ def test_an_unknown_pipeline_names_those_there_are(tmp_path):
     config = load_config(write(tmp_path))
     with pytest.raises(ConfigError, match=r"has: news\. Did you mean news"):
         load_pipeline(config, "new")
+
+
+def errors_of(tmp_path: Path, **finetune: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, finetune={"shots": 64, **finetune}))
+    return str(caught.value)
+
+
+def test_every_knob_of_the_recipe_is_a_key_of_finetune():
+    knobs = {field.name for field in fields(Recipe)}
+    own = {"base", "warm_start", "shots", "window_days", "replay_share", "validation_share"}
+    assert {field.name for field in fields(Finetune)} == knobs | own
+    assert Finetune(shots=64).recipe == Recipe()
+
+
+def test_blocks_of_the_recipe_are_read_as_they_are_written(tmp_path):
+    written = {
+        "shots": 64,
+        "tuning": {"method": "ia3", "layers": 3},
+        "optimization": {"learning_rate": "5e-4"},  # what YAML makes of 5e-4
+        "regularize": {"r_drop": 1},
+        "seed": 3,
+    }
+    settings = load_config(write(tmp_path, finetune=written)).pipelines["news"].finetune
+    assert settings.recipe == Recipe(
+        tuning=IA3(layers=3),
+        optimization=Optimization(learning_rate=5e-4),
+        regularize=Regularize(r_drop=1.0),
+        seed=3,
+    )
+
+
+def test_errors_of_nested_blocks_are_told_at_once_by_their_path_in_the_file(tmp_path):
+    said = errors_of(
+        tmp_path,
+        tunning={},
+        tuning={"method": "lora", "rnk": 8, "alpha": True},
+        ranker={"kind": "hybird"},
+        adversarial={"method": "fmg"},
+        regularize={"l2_sp": float("inf")},
+        optimization=7,
+    )
+    assert "has 7 errors" in said
+    above = "  pipelines.news.finetune."
+    assert f"{above}tunning: unknown key; did you mean tuning? allowed: ranker, tuning" in said
+    assert f"{above}tuning.rnk: unknown key; did you mean rank? allowed: method, rank" in said
+    assert f"{above}tuning.alpha: true is no number: write digits" in said
+    assert f"{above}ranker.kind: 'hybird' is unknown; did you mean hybrid? allowed: hy" in said
+    assert f"{above}adversarial.method: 'fmg': input should be 'none', 'fgm'" in said
+    assert f"{above}regularize.l2_sp: inf: input should be a finite number" in said
+    assert f"{above}optimization: 7: input should be a valid dictionary" in said
+
+
+def test_a_block_of_many_kinds_that_names_none_is_told_which_there_are(tmp_path):
+    said = errors_of(tmp_path, tuning={"rank": 8})
+    assert "finetune.tuning.method: is missing; allowed: head, full, top_layers, lora" in said
+
+
+def test_a_knob_by_its_dotted_path_stands_beside_those_of_the_section():
+    flat = Finetune(shots=64).flat()
+    assert flat["tuning.method"] == "lora" and flat["tuning.rank"] == 16 and flat["shots"] == 64
+    assert len(flat) > 60
+    assert not any(isinstance(value, dict) for value in flat.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "tuning"),
+    [
+        (["finetune.tuning.rank=4"], Lora(rank=4)),
+        (["finetune.tuning.method=ia3"], IA3()),
+        (["finetune.tuning.layers=1", "finetune.tuning.method=ia3"], IA3(layers=1)),
+        (["finetune.tuning.method=lora"], Lora(rank=8)),
+        (["finetune.tuning={method: ia3, layers: 5}"], IA3(layers=5)),
+    ],
+)
+def test_a_knob_deep_in_the_recipe_can_be_overridden(tmp_path, settings, tuning):
+    tuned = {"shots": 64, "tuning": {"method": "lora", "rank": 8}}
+    pipeline = load_config(write(tmp_path, finetune=tuned)).pipelines["news"]
+    assert with_overrides(pipeline, settings).finetune.tuning == tuning
+
+
+def test_an_override_of_a_knob_that_the_chosen_method_has_not_is_an_error(tmp_path):
+    pipeline = load_config(write(tmp_path)).pipelines["news"]
+    with pytest.raises(ConfigError, match=r"tuning\.rank: unknown key; allowed: method, tokens"):
+        with_overrides(pipeline, ["finetune.tuning.rank=4", "finetune.tuning.method=prefix"])
+
+
+@pytest.mark.parametrize(
+    ("written", "start"),
+    [
+        ("", None),
+        ("champion", Start(None, None)),
+        ("news@champion", Start("news", None)),
+        ("news@v12", Start("news", "12")),
+    ],
+)
+def test_a_warm_start_names_a_champion_or_a_version(tmp_path, written, start):
+    path = write(tmp_path, finetune={"shots": 64, "warm_start": written})
+    assert load_config(path).pipelines["news"].finetune.start == start
+
+
+@pytest.mark.parametrize("written", ["latest", "news@7", "news@v0", "@champion", "news@"])
+def test_what_names_no_model_is_told_how_to_write_one(tmp_path, written):
+    said = errors_of(tmp_path, warm_start=written)
+    assert f"warm_start: '{written}' names no model: write champion" in said
+
+
+def write_two(folder: Path, warm_start: str, **other: object) -> Path:
+    """`news`, which starts from what `warm_start` says, and `shop` with `other` in its finetune."""
+    finetune = {"shots": 64, "warm_start": warm_start}
+    pipelines = {
+        "news": {**PIPELINE, "finetune": finetune},
+        "shop": {**PIPELINE, "finetune": {"shots": 64, **other}},
+    }
+    path = folder / "pipelines.yaml"
+    path.write_text(yaml.safe_dump({"pipelines": pipelines}))
+    return path
+
+
+def test_a_start_from_a_pipeline_that_there_is_not_names_the_closest(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_config(write_two(tmp_path, "shpo@champion"))
+    assert (
+        "pipelines.news.finetune.warm_start: there is no pipeline 'shpo'; did you mean shop? "
+        "allowed: news, shop" in str(caught.value)
+    )
+
+
+def test_a_start_from_another_base_names_both(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_config(write_two(tmp_path, "shop@champion", base="bert"))
+    assert "shop trains hybrid on bert and news hybrid on all-MiniLM-L6-v2" in str(caught.value)
+    # A version may be older than what its pipeline trains today.
+    assert load_config(write_two(tmp_path, "shop@v1", base="bert"))
+
+
+def test_reading_the_config_does_not_import_what_trains():
+    code = (
+        "import sys; from pathlib import Path; from tasks.config_file import load_config; "
+        "load_config(Path('pipelines.yaml'), environ={}); "
+        "assert not {'torch', 'transformers', 'prefect', 'optuna'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_knobs_that_contradict_each_other_are_all_told_by_their_paths(tmp_path):
+    said = errors_of(
+        tmp_path,
+        adapter_epochs=0,
+        contrast={"simcse": 0.1},
+        augment={"copies": 1},
+        selection={"hardness": 0.5},
+    )
+    assert "has 3 errors" in said
+    above = "  pipelines.news.finetune."
+    assert f"{above}contrast.simcse: 0.1 needs a network that is trained" in said
+    assert f"{above}augment.copies: 1 would repeat the shots unaltered" in said
+    assert f"{above}selection.hardness: 0.5 chooses among skips" in said

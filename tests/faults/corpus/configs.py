@@ -162,7 +162,7 @@ CONFIGS = [
     bad(
         "yes for a number",
         section("finetune", shots=True),
-        *("pipelines.portal.finetune: shots is True", "is no number", "write digits"),
+        *("pipelines.portal.finetune.shots: true", "is no number", "write digits"),
     ),
     bad(
         "NaN for a number",
@@ -227,7 +227,27 @@ CONFIGS = [
     bad(
         "an unknown rule to retrain by",
         section("retrain", any=[{"rule": "weekly"}]),
-        *("input tag 'weekly'", "expected tags: 'always', 'cadence', 'drift'", CHECK),
+        *("any.0.rule: 'weekly' is unknown", "allowed: always, cadence, drift", CHECK),
+    ),
+    bad(
+        "an unknown knob deep in the recipe",
+        section("finetune", tuning={"method": "lora", "rnk": 8}),
+        *("finetune.tuning.rnk: unknown key", "did you mean rank? allowed: method, rank", CHECK),
+    ),
+    bad(
+        "an unknown way to tune",
+        section("finetune", tuning={"method": "lroa"}),
+        *("finetune.tuning.method: 'lroa' is unknown", "did you mean lora?", CHECK),
+    ),
+    bad(
+        "a start that names no model",
+        section("finetune", warm_start="mind@latest"),
+        *("finetune.warm_start: 'mind@latest' names no model", "PIPELINE@champion", CHECK),
+    ),
+    bad(
+        "a start from a pipeline that there is not",
+        section("finetune", warm_start="protal@champion"),
+        *("finetune.warm_start: there is no pipeline 'protal'", "did you mean portal?", CHECK),
     ),
     bad(
         "a threshold of an unknown column",

@@ -56,9 +56,19 @@ def adapter_of_another_width(case: Case) -> None:
 
     ranker = registered(case, "ranker.json")
     adapter = ranker.with_name("adapter.safetensors")
-    name = "base_model.model.encoder.layer.1.attention.self.query.lora_A.weight"
-    save_file({name: torch.zeros(16, 768)}, adapter)
+    place = "base_model.model.encoder.layer.{}.attention.self.{}.lora_{}.weight"
+    shapes = {"A": (16, 768), "B": (768, 16)}
+    save_file(
+        {
+            place.format(layer, projection, half): torch.zeros(shape)
+            for layer in (0, 1)
+            for projection in ("query", "value")
+            for half, shape in shapes.items()
+        },
+        adapter,
+    )
     config = json.loads(ranker.read_text())
+    config["adapter"] = {"method": "lora"}
     config["files"][adapter.name] = sha256(adapter.read_bytes()).hexdigest()
     write(ranker, json.dumps(config))
     reseal(case)
@@ -140,7 +150,7 @@ MODELS = [
             shutil.copytree(case.base, case.folder / "other"),
             cut(case.folder / "other" / "model.safetensors"),
         ),
-        *("other", "does not load as an encoder", "Name a Hugging Face encoder"),
+        *("other", "does not load as an encoder", "Name an encoder with safetensors"),
     ),
     scoring(
         "an altered head",
@@ -160,12 +170,12 @@ MODELS = [
     scoring(
         "an adapter of another width",
         adapter_of_another_width,
-        *("torch.Size([16, 768])", "does not fit base", "Load it with the base"),
+        *("(16, 768)", "do not fit the network", "Load them with the base"),
     ),
     scoring(
         "a version of a later format",
         of_a_later_format,
-        *("is of format 99", "reads format 1", "Retrain, or install the version"),
+        *("is of format 99", "reads format 2", "Retrain, or install the version"),
     ),
     scoring(
         "a champion that was deleted",

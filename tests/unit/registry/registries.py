@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from tasks.registry.folder import MAX_BYTES
 from tasks.registry.registry import Registry
 from tasks.registry.version import ModelVersion
 
@@ -11,7 +12,12 @@ def open_registry(home: Path) -> Registry:
     return Registry(f"sqlite:///{home}/mlflow.db", home / "mlartifacts", "portal")
 
 
-def register_in(registry: Registry, ranker: Path, fingerprint: str = "f1") -> ModelVersion:
+def register_in(
+    registry: Registry,
+    ranker: Path,
+    fingerprint: str = "f1",
+    max_bytes: int | None = MAX_BYTES,
+) -> ModelVersion:
     return registry.register(
         ranker,
         fingerprint=fingerprint,
@@ -25,6 +31,7 @@ def register_in(registry: Registry, ranker: Path, fingerprint: str = "f1") -> Mo
         params={"shots": 64, "learning_rate": 0.0002},
         metrics={"validation_auc": 0.671},
         files={"plots/roc.svg": b"<svg/>"},
+        max_bytes=max_bytes,
     )
 
 

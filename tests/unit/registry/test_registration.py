@@ -208,6 +208,14 @@ def test_a_version_of_three_megabytes_is_refused_and_leaves_none(
     assert contents(home)["versions"] == 0
 
 
+def test_whole_layers_may_be_larger_where_the_limit_is_lifted(
+    registry: Registry, ranker: Path
+) -> None:
+    (ranker / "adapter.safetensors").write_bytes(bytes(folder.MAX_BYTES))
+
+    assert register_in(registry, ranker, max_bytes=None).version == "1"
+
+
 def test_an_empty_folder_is_refused(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
