@@ -6,9 +6,11 @@ Both train on the same impressions of the MIND sample (2019-11-09 and the first 
 the same encoder, and are judged on the same later impressions (the last 30 % of 11-10).
 
 Ours is `tasks.recommender.finetune`, with the default recipe and with the head alone. Counted are
-candidate rows × epochs that the phases trained on, over the wall clock of the whole call: grouping,
-histories, statistics, embedding every item into an empty cache, all epochs with their validation,
-calibration. A second run finds the cache filled, as every day after the first does.
+candidate rows × passes that the phases made over them, over the wall clock of the whole call: grouping,
+histories, statistics, embedding every item into an empty cache, all passes with their validation,
+calibration. A pass of the head's fit (`head_fit: map`) computes loss and gradient of all rows once, and
+the fit under each of `wave_precisions` makes its own; those that choose the attention are not counted.
+A second run finds the cache filled, as every day after the first does.
 
 The textbook recipe is AutoModelForSequenceClassification over "history titles [SEP] candidate
 title", padded to 128 tokens, all weights trained with AdamW at 2e-5, batch 16, binary cross entropy,
