@@ -23,7 +23,7 @@ def head_only(tmp_path: Path) -> Path:
 
 @pytest.mark.mind
 @pytest.mark.slow
-def test_real_logs_are_ranked_better_than_zero_shot_before_anything_trains_on_them(
+def test_a_challenger_ranks_real_logs_that_nothing_was_trained_on_better_than_zero_shot(
     mind_dir, head_only, tmp_path, monkeypatch, prefect_server
 ):
     monkeypatch.setenv("MIND_DIR", str(mind_dir))
@@ -32,6 +32,6 @@ def test_real_logs_are_ranked_better_than_zero_shot_before_anything_trains_on_th
     assert [day["rows_read"] for day in days] == [16_285, 19_377]
     assert all(day["published"] == day["rows_read"] for day in days)
     sunday = days[-1]
-    assert sunday["champion"] != "zero-shot", "a day of shots promotes a challenger"
-    # With the adapter's phase 0.677 was seen on this day, and text alone 0.577.
-    assert sunday["champion_auc"] >= sunday["zero_shot_auc"] + 0.05
+    # Saturday's few impressions are no evidence yet; on Sunday's holdout +0.18 was seen.
+    assert sunday["verdict"] == "promote"
+    assert sunday["contest"]["challenger_auc"] >= sunday["contest"]["champion_auc"] + 0.05
