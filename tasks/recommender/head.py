@@ -150,10 +150,10 @@ class HybridHead(nn.Module):
         """As torch does, for any number of landmarks and whatever is remembered."""
         landmarks = state_dict.get("landmarks")
         if landmarks is not None and not torch.equal(landmarks.to(self.landmarks), self.landmarks):
-            self.set_landmarks(landmarks)
+            self.set_landmarks(landmarks.float())
         information = state_dict.get("information")
         if information is not None:
-            self.information = torch.zeros_like(information, device=self.linear.device)
+            self.information = torch.zeros(information.shape, device=self.linear.device)
         return super().load_state_dict(state_dict, *args, **kwargs)
 
     def standardised(self, features: Features) -> torch.Tensor:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
 
 from tasks.errors import ModelError
 from tasks.recommender import finetune as finetune_module
@@ -134,3 +136,16 @@ def test_a_fresh_process_serves_a_version_through_mlflow(saved, tmp_path):
     assert [len(row) for row in with_ids] == [2, 1]
     assert all(0 < p < 1 for row in [*with_ids, *without] for p in row)
     assert with_ids != without
+
+
+def test_landmarks_of_half_precision_take_half_the_bytes_and_score_the_same(ranker, tmp_path):
+    vectors = torch.nn.functional.normalize(torch.randn(40, 32), dim=1).half().float()
+    ranker.head.set_landmarks(vectors)
+    ranker.head.opinion.data.normal_()
+    ranker.head.forget()
+    digest = save_ranker(ranker, tmp_path / "saved")
+    with safe_open(tmp_path / "saved" / "head.safetensors", "pt") as stored:
+        assert stored.get_tensor("landmarks").dtype == torch.float16
+    loaded = load_ranker(tmp_path / "saved", device="cpu", precision="fp32")
+    assert loaded.digest == digest
+    assert torch.equal(loaded.head.landmarks, vectors)
