@@ -190,8 +190,8 @@ def _with_answers(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _mind(data: Path, files: dict[str, Path | None]) -> Iterator[Task]:
     """Each judged day from the days before; or `valid` and `test` from `train`, where they are named."""
-    items = _mind_items(data / "news.tsv")
-    parts = {name: _mind_rows(file, name) for name, file in files.items() if file is not None}
+    items = mind_items(data / "news.tsv")
+    parts = {name: mind_rows(file, name) for name, file in files.items() if file is not None}
     everything = pa.concat_tables(list(parts.values()))
     context = Context(items, count_item_hours(everything), None, Path())
     if len(parts) > 1:
@@ -207,7 +207,8 @@ def _mind(data: Path, files: dict[str, Path | None]) -> Iterator[Task]:
         )
 
 
-def _mind_rows(file: Path, part: str) -> pa.Table:
+def mind_rows(file: Path, part: str) -> pa.Table:
+    """The rows of a `behaviors.tsv` in time order; `part` makes its ids differ from another file's."""
     query = """
         with slates as (
             select ? || '-' || column0 as impression_id, column1 as user_id, column4 as shown,
@@ -231,7 +232,8 @@ def _mind_rows(file: Path, part: str) -> pa.Table:
     return rows
 
 
-def _mind_items(file: Path) -> pa.Table:
+def mind_items(file: Path) -> pa.Table:
+    """The catalogue of a `news.tsv`."""
     query = """
         select column0 as item_id, column1 as category, column3 as title
         from read_csv(?, delim='\t', header=false, all_varchar=true, quote='', columns={

@@ -30,12 +30,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.environment import prepare_environment
+
+sys.path.insert(0, str(Path(__file__).parent))
+from few_shot_tasks import mind_items, mind_rows
 
 BASE = "all-MiniLM-L6-v2"
 FIRST, SECOND = date(2019, 11, 9), date(2019, 11, 10)
@@ -204,40 +206,9 @@ def _auc(scores: np.ndarray, rows: pa.Table) -> float:
 
 def read_mind(folder: Path) -> tuple[pa.Table, pa.Table]:
     """The rows of the two days in time order, and the catalogue."""
-    from tasks.interactions.schema import HISTORY, UTC_TIME
-
-    behaviors = str(folder / "behaviors.tsv")
-    query = """
-        with slates as (
-            select column0 as impression_id, column1 as user_id, column4 as shown,
-                   strptime(column2, '%m/%d/%Y %I:%M:%S %p') as event_time,
-                   list_transform(
-                       list_filter(string_split(coalesce(column3, ''), ' '), lambda x: x <> ''),
-                       lambda x: {'item_id': x, 'label': 1::tinyint}) as history
-            from read_csv(?, delim='\t', header=false, all_varchar=true, quote='', columns={
-                'column0': 'varchar', 'column1': 'varchar', 'column2': 'varchar',
-                'column3': 'varchar', 'column4': 'varchar'})
-        ),
-        rows as (select *, unnest(string_split(shown, ' ')) as candidate from slates)
-        select event_time, event_time::date as event_date, impression_id, user_id,
-               candidate[:-3] as item_id, candidate[-1:]::tinyint as label, history
-        from rows where event_date in (?, ?)
-        order by event_time, impression_id, item_id
-    """
-    with duckdb.connect() as connection:
-        rows = connection.execute(query, [behaviors, FIRST, SECOND]).to_arrow_table()
-        items = connection.execute(
-            "select column00 as item_id, column01 as category, column03 as title "
-            "from read_csv(?, delim='\t', header=false, all_varchar=true, quote='', "
-            "columns={'column00': 'varchar', 'column01': 'varchar', 'column02': 'varchar', "
-            "'column03': 'varchar', 'column04': 'varchar', 'column05': 'varchar', "
-            "'column06': 'varchar', 'column07': 'varchar'})",
-            [str(folder / "news.tsv")],
-        ).to_arrow_table()
-    for name, kind in (("event_time", UTC_TIME), ("history", HISTORY)):
-        place = rows.column_names.index(name)
-        rows = rows.set_column(place, name, rows[name].cast(kind))
-    return rows, items
+    rows = mind_rows(folder / "behaviors.tsv", "sample")
+    days = pa.array([FIRST, SECOND])
+    return rows.filter(pc.is_in(rows["event_date"], days)), mind_items(folder / "news.tsv")
 
 
 def table(results: list[dict[str, Any]]) -> str:

@@ -25,6 +25,7 @@ from tasks.recommender.head_phase import (
 )
 from tasks.recommender.hybrid import HybridRanker, new_head
 from tasks.recommender.labelled import Labels, label_rows, trainable
+from tasks.recommender.labels.pseudo import WEIGHT
 from tasks.recommender.losses import Floats
 from tasks.recommender.prepare import Prepared
 from tasks.recommender.propensity import judged_aucs, row_relevance
@@ -45,8 +46,6 @@ from tasks.recommender.selection import (
 from tasks.recommender.statistics import Ints
 from tasks.recommender.unroll import unroll
 
-WEIGHT = "weight"
-"""Column of the shots that weighs each row in the loss."""
 FEWEST_JUDGES = 25
 """Impressions below which a validation would mostly judge by luck: the error of their AUC is 0.06."""
 SINGLES_A_SLATE = 4

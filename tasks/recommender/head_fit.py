@@ -32,7 +32,7 @@ from torch.nn.functional import pad
 
 from tasks.errors import ModelError
 from tasks.recommender import behaviour, match
-from tasks.recommender.head import NUM_MATCH, HybridHead
+from tasks.recommender.head import NUM_MATCH, HybridHead, zero_shot_score
 from tasks.recommender.head_phase import FISHER_SLATES, likelihood_alone, without_inputs
 from tasks.recommender.item_prior import choose_landmarks
 from tasks.recommender.labelled import Labels, label_rows, level_for, trainable
@@ -207,7 +207,7 @@ def make_design(head: HybridHead, shots: Prepared, labels: Labels, recipe: Recip
     features = shots.features
     columns = head.design(features)
     level = level_for(head, shots, recipe.objective)
-    base = head.rank(features) - columns @ _weights(head) + level(features)
+    base = zero_shot_score(features, rated=head.rated) + level(features)
     return Design(columns, base, features.log_size, shots.slates, labels)
 
 
