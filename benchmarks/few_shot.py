@@ -104,7 +104,7 @@ def measure(task: Task, shots: list[int], seeds: int, cache: Path) -> Iterator[R
     baselines = [judge(start, judged, task) for judged in task.judged]
     for number in [*(shots if task.few else ()), *((None,) if task.whole else ())]:
         runs = []
-        for seed in range(seeds if number is not None or not task.certain else 1):
+        for seed in range(seeds):
             tuned = tune(task, start, number, seed)
             aucs = [judge(tuned.ranker, judged, task) for judged in task.judged]
             runs.append((aucs, tuned.seconds, tuned.rows))
@@ -170,7 +170,7 @@ HEADER = (
 
 def line(row: Row) -> str:
     """A row of the Markdown table."""
-    interval = f"{row.low:.4f} to {row.high:.4f}" if row.seeds > 1 else "one run, nothing drawn"
+    interval = f"{row.low:.4f} to {row.high:.4f}" if row.seeds > 1 else "one seed"
     return (
         f"| {row.task} | {row.judged} | {row.shots} | {row.seeds} | {row.zero_shot:.4f} | {row.auc:.4f} "
         f"| {row.deviation:.4f} | {interval} | {row.above_zero_shot} of {row.seeds} | {row.seconds:.1f} "

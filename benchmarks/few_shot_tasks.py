@@ -43,8 +43,6 @@ class Task:
     """Whether AUC is the mean within impressions; else it is pooled."""
     few: bool
     whole: bool
-    certain: bool = True
-    """Whether a run on the whole of `train` draws nothing, so that one run is all there is to see."""
 
 
 def load_task(name: str, data: Path, files: dict[str, Path | None]) -> Iterator[Task]:
