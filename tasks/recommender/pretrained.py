@@ -16,7 +16,8 @@ import torch
 from tasks.recommender.calibration import calibrate
 from tasks.recommender.context import Context
 from tasks.recommender.encoder import Encoder, carried
-from tasks.recommender.finetune import Finetuned, Progress, can_judge, finetune
+from tasks.recommender.finetune import can_judge, finetune
+from tasks.recommender.finetuned import Finetuned, Progress
 from tasks.recommender.head_phase import measure_head
 from tasks.recommender.hybrid import HybridRanker
 from tasks.recommender.items import item_texts
@@ -64,7 +65,7 @@ def finetune_pretrained(
         assert isinstance(tuned.ranker, HybridRanker)
         before = _auc(start, start.prepare(validation, context), validation)
         held = tuned.ranker.prepare(validation, own)
-        after = _auc(tuned.ranker, held, validation)
+    after = tuned.validation_auc
     if before is None or after is None or after < before:
         again = finetune(start, shots, validation, context, recipe, progress=progress)
         again = replace(again, epochs=[*tuned.epochs, *again.epochs], rows=tuned.rows + again.rows)

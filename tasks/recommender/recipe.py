@@ -360,15 +360,19 @@ class Recipe:
     __pydantic_config__ = STRICT
     ranker: RankerKind = Hybrid()
     """What scores."""
-    tuning: Tuning = Lora()
-    """What is trained of the pretrained network."""
+    tuning: Tuning = HeadOnly()
+    """What is trained of the pretrained network. Few shots rank as well under a published one
+    (docs/fine-tuning.md), which costs seconds; `cross_encoder` and a tuned `prompt` need another method."""
     head_fit: Literal["map", "steps"] = "map"
     """The most probable head given the shots, in one convex fit; or the optimizer's steps with early
     stopping on the validation. The fit takes nothing from `optimization`, and its prior stands in for
     `l2_sp`."""
     wave_precisions: Annotated[tuple[Rate, ...], Field(min_length=1)] = (100.0, 1.0)
-    """Of the prior of what is not linear in the fit, tried in turn: higher keeps the head nearer to a
-    line through each feature. The one that ranks unseen impressions best stays."""
+    """Of the prior of what is not linear in the fit: higher keeps the head nearer to a line through each
+    feature. The fits under each are averaged."""
+    learn_validation: bool = True
+    """When the validation has judged the fit, learn from it too: it is the newest there is. The network and
+    the optimizer's steps do not."""
     memory: Share = 1.0
     """Of what a warm start's head has learned, how surely it is still believed: 1 as if its shots were among
     these, 0 as little as the zero-shot score. Below 1, older days fade."""

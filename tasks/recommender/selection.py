@@ -32,7 +32,8 @@ class EpochRecord:
     phase: str
     """start, head, adapter or merge."""
     epoch: int
-    """From 1 in each phase; where the head is fitted at once, the number of the prior."""
+    """From 1 in each phase; where the head is fitted at once, 1, then 2 with the
+    validation among its shots."""
     train_loss: float | None
     """Mean loss over the epoch's steps; None before any training."""
     validation_auc: float | None
@@ -48,6 +49,8 @@ class Candidate:
     state: State
     aucs: Floats
     """(V,) AUC of each validation impression that ranks anything."""
+    share: float = 1.0
+    """Of the way from the start."""
 
     @property
     def auc(self) -> float | None:
@@ -121,6 +124,10 @@ def keep(
         state = between(start.state, trained.state, share)
         aucs = trained.aucs if share == 1 else measure(state)
         if aucs.mean() >= start.aucs.mean():
-            words = trained.words if share == 1 else f"{trained.words}, {share:.0%} of the way"
-            return Candidate(words, state, aucs)
+            return Candidate(on_the_way(trained.words, share), state, aucs, share)
     return start
+
+
+def on_the_way(words: str, share: float) -> str:
+    """What a state is called that is `share` of the way to `words`."""
+    return words if share == 1 else f"{words}, {share:.0%} of the way"

@@ -67,14 +67,17 @@ METHOD = Grid("tuning.method", ("lora", "ia3", "top_layers", "bottleneck"))
 ALWAYS: tuple[Knob, ...] = (
     Grid("objective.loss", ("listwise", "pointwise", "bpr")),
     Grid("objective.label_smoothing", (0.0, 0.05, 0.1, 0.2)),
-    Grid("regularize.l2_sp", (0.0, 0.02, 0.06, 0.2, 0.6, 2.0)),
-    Grid("regularize.r_drop", (0.0, 0.1, 0.3, 1.0)),
     Grid("regularize.distill", (0.0, 0.1, 0.3, 1.0)),
 )
-OF_THE_HEAD: tuple[Knob, ...] = (
+OF_THE_HEAD: tuple[Knob, ...] = (Grid("head_epochs", (10, 20, 40, 80)),)
+OF_STEPS: tuple[Knob, ...] = (
+    Grid("regularize.l2_sp", (0.0, 0.02, 0.06, 0.2, 0.6, 2.0)),
+    Grid("regularize.r_drop", (0.0, 0.1, 0.3, 1.0)),
+)
+"""Of the optimizer's; the head's convex fit takes none."""
+OF_STEPS_OF_THE_HEAD: tuple[Knob, ...] = (
     Rates("optimization.learning_rate", 3e-4, 3e-2),
     Grid("optimization.dropout", (0.05, 0.1, 0.2, 0.4)),
-    Grid("head_epochs", (10, 20, 40, 80)),
     Grid("slates_per_step", (16, 64, 256)),
 )
 OF_THE_NETWORK: tuple[Knob, ...] = (
@@ -124,8 +127,11 @@ class Space:
             ModelError: the recipe trains nothing.
         """
         kind, knobs = self.configured.ranker.kind, list(ALWAYS)
+        stepped = self.configured.head_fit == "steps" or trains_network(self.configured)
         if kind == "hybrid":
-            knobs += OF_THE_HEAD
+            knobs += (*OF_THE_HEAD, *(OF_STEPS_OF_THE_HEAD if stepped else ()))
+        if stepped:
+            knobs += OF_STEPS
         if trains_network(self.configured):
             knobs += OF_THE_NETWORK if self.keep_tuning else (*OF_THE_NETWORK, METHOD)
         elif kind != "hybrid":

@@ -95,7 +95,7 @@ class Bench:
             self.shots,
             self.validation,
             self.context,
-            recipe,
+            replace(recipe, learn_validation=False),  # it judges the trial
             unlabelled=self.unlabelled,
             progress=tell,
         )

@@ -196,5 +196,5 @@ def test_every_knob_of_the_recipe_is_a_parameter_of_the_run(workspace):
     run = workspace.registry.version(made.version).run_id
     params = workspace.registry._client.get_run(run).data.params
     assert set(params) == set(workspace.config.finetune.flat())
-    assert params["tuning.method"] == "lora" and params["shots"] == "64"
+    assert params["tuning.method"] == "head" and params["shots"] == "64"
     assert params["warm_start"] == params["augment.masked_lm"] == ""

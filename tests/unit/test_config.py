@@ -221,7 +221,7 @@ def test_a_block_of_many_kinds_that_names_none_is_told_which_there_are(tmp_path)
 
 
 def test_a_knob_by_its_dotted_path_stands_beside_those_of_the_section():
-    flat = Finetune(shots=64).flat()
+    flat = Finetune(shots=64, tuning=Lora()).flat()
     assert flat["tuning.method"] == "lora" and flat["tuning.rank"] == 16 and flat["shots"] == 64
     assert len(flat) > 60
     assert not any(isinstance(value, dict) for value in flat.values())

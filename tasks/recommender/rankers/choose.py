@@ -9,7 +9,7 @@ from tasks.errors import ModelError
 from tasks.recommender.base import load_base
 from tasks.recommender.context import Context
 from tasks.recommender.enrich import enrich
-from tasks.recommender.finetune import Finetuned, Progress
+from tasks.recommender.finetuned import Finetuned, Progress
 from tasks.recommender.hybrid import HybridRanker, zero_shot
 from tasks.recommender.pretrained import finetune_pretrained
 from tasks.recommender.protocol import Ranker

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from time import perf_counter
 
 import pyarrow as pa
 import torch
@@ -11,7 +10,7 @@ from tasks.errors import ModelError
 from tasks.recommender.calibration import calibrate_scores
 from tasks.recommender.context import Context
 from tasks.recommender.encoder import FREQUENT_WORDS, require_same
-from tasks.recommender.finetune import Finetuned, Log, Progress
+from tasks.recommender.finetuned import Finetuned, Log, Progress
 from tasks.recommender.head_phase import one_thread
 from tasks.recommender.labelled import trainable
 from tasks.recommender.losses import Floats
@@ -73,14 +72,14 @@ def finetune_texts(
         ModelError: the recipe asks for what this ranker has not, or training diverged.
     """
     _require_sense(start, recipe)
-    began, log = perf_counter(), Log(progress)
+    log = Log(progress)
     shots = bounded_shots(shots, recipe)
     held = bounded_validation(validation, recipe)
     if not len(shots) or not len(held):
-        return _finish(start, log, "start", None, began)
+        return log.finish(start, "start", None)
     session = _Session(start, held, context, recipe, log)
     if not len(session.start.aucs):
-        return _finish(start, log, "start", None, began)
+        return log.finish(start, "start", None)
     if isinstance(start.task, Questioning) and start.task.settings.mode != "tuned":
         ranker, kept = _ask(session, start.task, shots, held, context)
     else:
@@ -89,7 +88,7 @@ def finetune_texts(
             torch.manual_seed(recipe.seed)
             ranker, kept = _train(session, shots, context)
     calibrated = _calibrated(ranker, ranker.read(held, context))
-    return _finish(calibrated, log, kept.words, kept.auc, began)
+    return log.finish(calibrated, kept.words, kept.auc)
 
 
 class _Session:
@@ -249,7 +248,3 @@ def _calibrated(ranker: TextRanker, held: Reading) -> TextRanker:
         torch.from_numpy(held.slates.label),
     )
     return found
-
-
-def _finish(ranker: TextRanker, log: Log, kept: str, auc: float | None, began: float) -> Finetuned:
-    return Finetuned(ranker, log.epochs, kept, auc, log.rows, perf_counter() - began)

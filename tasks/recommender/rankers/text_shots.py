@@ -8,8 +8,8 @@ import pyarrow as pa
 import torch
 
 from tasks.recommender.draw import draw_slates
-from tasks.recommender.finetune import row_weights
 from tasks.recommender.labelled import comparable, trainable
+from tasks.recommender.lesson import row_weights
 from tasks.recommender.rankers.ranker import TextRanker
 from tasks.recommender.rankers.reading import Reading
 from tasks.recommender.rankers.text_step import Shots

@@ -31,7 +31,7 @@ from tasks.recommender.recipe import Objective, Recipe, Regularize
 from tasks.recommender.unroll import unroll
 from tests.unit.recommender.conftest import make_rows
 
-RECIPE = Recipe(head_epochs=300, adapter_epochs=0)
+RECIPE = Recipe(head_epochs=300, adapter_epochs=0, wave_precisions=(1.0,))
 FIRST = replace(RECIPE, memory=0.0)
 
 
@@ -66,9 +66,9 @@ def ready(shots, recipe=RECIPE, weights=None):
     return head, label_rows(head, shots, recipe, weights)
 
 
-def fitted(shots, recipe=RECIPE, weights=None, precision=1.0):
+def fitted(shots, recipe=RECIPE, weights=None):
     head, labels = ready(shots, recipe, weights)
-    assert fit_head(head, shots, labels, recipe, precision=precision) is not None
+    assert fit_head(head, shots, labels, recipe) is not None
     return head
 
 
@@ -79,8 +79,8 @@ def residual(head) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["listwise", "bpr"])
 @pytest.mark.parametrize("precision", [1.0, 10.0])
 def test_at_the_fit_the_labels_pull_as_hard_as_the_prior(shots, name, precision):
-    recipe = replace(RECIPE, objective=Objective(loss=name))
-    head = fitted(shots, recipe, precision=precision)
+    recipe = replace(RECIPE, objective=Objective(loss=name), wave_precisions=(precision,))
+    head = fitted(shots, recipe)
     labels = label_rows(head, shots, recipe, np.ones(len(shots.slates.order)))
     slates = shots.slates
     place = torch.from_numpy(slates.slate)
@@ -113,7 +113,7 @@ def test_a_prior_that_trusts_no_shot_keeps_the_start(shots, monkeypatch):
     labels = label_rows(first, shots, RECIPE, np.ones(len(shots.slates.order)))
     flipped = replace(shots, slates=replace(shots.slates, label=np.roll(shots.slates.label, 1)))
     labels = replace(labels, clicked=labels.clicked.roll(1))
-    fit_head(first, flipped, labels, RECIPE, precision=1.0)
+    fit_head(first, flipped, labels, RECIPE)
     torch.testing.assert_close(residual(first), before, atol=1e-5, rtol=0)
 
 
@@ -134,7 +134,8 @@ def test_on_single_candidates_it_is_scikit_learn_s_logistic_regression(single):
 def test_opinions_of_items_have_a_prior_of_their_own(single):
     head, labels = ready(single)
     assert len(head.opinion) == len(head.landmarks) > 0
-    fit_head(head, single, labels, RECIPE, precision=1000 * OPINION_PRECISION)
+    stiff = replace(RECIPE, wave_precisions=(1000 * OPINION_PRECISION,))
+    fit_head(head, single, labels, stiff)
     assert head.opinion.detach().norm() > 10 * head.mixed.detach().norm()
 
 
@@ -151,7 +152,7 @@ def test_slates_of_weight_zero_teach_nothing_and_smoothing_keeps_the_weights_sma
     for rows, told in ((shots, labels), (misled, replace(labels, clicked=clicked))):
         own = new_head(seed=1)
         own.load_state_dict(head.state_dict())
-        fit_head(own, rows, told, RECIPE, precision=1.0)
+        fit_head(own, rows, told, RECIPE)
         found.append(residual(own))
     torch.testing.assert_close(*found, atol=1e-4, rtol=0)
     smooth = replace(RECIPE, objective=Objective(label_smoothing=0.5))
@@ -169,9 +170,9 @@ def test_ewc_is_a_prior_that_holds_most_what_the_labels_depend_on(shots):
 def test_without_passes_or_lessons_nothing_is_fitted(shots):
     head, labels = ready(shots)
     none = replace(RECIPE, head_epochs=0)
-    assert fit_head(head, shots, labels, none, precision=1.0) is None
+    assert fit_head(head, shots, labels, none) is None
     clicks = replace(shots, slates=replace(shots.slates, label=np.ones(len(shots.slates.label))))
-    assert fit_head(head, clicks, labels, RECIPE, precision=1.0) is None
+    assert fit_head(head, clicks, labels, RECIPE) is None
     assert head.untrained
 
 
@@ -185,8 +186,8 @@ def test_a_user_s_own_labels_never_reach_the_user_s_cross_fitted_scores(shots, r
     label = np.where(mine, last, slates.label)
     other = replace(shots, slates=replace(slates, label=label.astype(float)))
     told = replace(labels, clicked=torch.from_numpy(label.astype(np.float32)))
-    honest = cross_fitted(head, shots, labels, groups, RECIPE, precision=1.0)
-    flipped = cross_fitted(head, other, told, groups, RECIPE, precision=1.0)
+    honest = cross_fitted(head, shots, labels, groups, RECIPE)
+    flipped = cross_fitted(head, other, told, groups, RECIPE)
     before, after = honest(1.0).numpy(), flipped(1.0).numpy()
     np.testing.assert_array_equal(before[mine], after[mine])
     assert not np.allclose(before[~mine], after[~mine], atol=1e-3)
@@ -233,7 +234,7 @@ def test_cross_fitting_never_falls_below_the_start(ranker, context, seed):
 
 def test_a_validation_too_small_to_judge_is_learned_from(ranker, rows, context):
     tuned = finetune(ranker, few(rows, 60), few(rows, 10, 60), context, RECIPE)
-    assert tuned.kept.startswith("head, prior")
+    assert tuned.kept.startswith("head")
     again = finetune(ranker, few(rows, 70), few(rows, 0), context, RECIPE)
     assert again.ranker.digest == tuned.ranker.digest
 
@@ -279,12 +280,12 @@ def test_a_head_carried_on_is_nearly_the_head_of_all_shots(ranker, context):
     together = ranker.prepare(both, context)
     head, labels = ready(first)
     whole = deepcopy(head)
-    fit_head(head, first, labels, RECIPE, precision=1.0)
-    fit_head(whole, together, labelled(whole, together), RECIPE, precision=1.0)
+    fit_head(head, first, labels, RECIPE)
+    fit_head(whole, together, labelled(whole, together), RECIPE)
     alone = deepcopy(head)
     forgetful = replace(RECIPE, memory=0.0)
-    fit_head(alone, second, labelled(alone, second), forgetful, precision=1.0)
-    fit_head(head, second, labelled(head, second), RECIPE, precision=1.0)
+    fit_head(alone, second, labelled(alone, second), forgetful)
+    fit_head(head, second, labelled(head, second), RECIPE)
     near = (head.rank(together.features) - whole.rank(together.features)).std()
     far = (alone.rank(together.features) - whole.rank(together.features)).std()
     assert near < 0.3 * far
@@ -294,7 +295,7 @@ def test_a_head_carried_on_is_nearly_the_head_of_all_shots(ranker, context):
 def test_what_is_remembered_is_the_curvature_of_the_loss(shots, loss):
     recipe = replace(RECIPE, objective=Objective(loss=loss))
     head, labels = ready(shots, recipe)
-    fit = fit_head(head, shots, labels, recipe, precision=1.0)
+    fit = fit_head(head, shots, labels, recipe)
     begun = new_head(seed=1)
     set_up(begun, shots, recipe)
     design = make_design(begun, shots, labels, recipe)
@@ -311,6 +312,29 @@ def test_what_is_remembered_is_the_curvature_of_the_loss(shots, loss):
     torch.testing.assert_close(
         head.information[:10, :10], scale * curvature, rtol=1e-3, atol=1e-3 * curvature.max()
     )
+
+
+def test_the_fit_is_the_mean_of_those_under_each_prior(shots):
+    one, other = (fitted(shots, replace(RECIPE, wave_precisions=(p,))) for p in (1.0, 30.0))
+    both = fitted(shots, replace(RECIPE, wave_precisions=(1.0, 30.0)))
+    torch.testing.assert_close(residual(both), (residual(one) + residual(other)) / 2)
+    assert not torch.allclose(residual(one), residual(other), atol=0.01)
+
+
+def test_a_validation_that_has_judged_teaches_too_and_the_judgement_stays_as_it_was(
+    ranker, rows, context
+):
+    shots, held = few(rows, 40), few(rows, 30, 40)
+    recipe = replace(RECIPE, head_epochs=40)
+    judged = finetune(ranker, shots, held, context, replace(recipe, learn_validation=False))
+    taught = finetune(ranker, shots, held, context, recipe)
+    assert (taught.kept, taught.validation_auc) == (judged.kept, judged.validation_auc)
+    together = finetune(ranker, few(rows, 70), held.slice(0, 0), context, recipe)
+    assert taught.kept == together.kept == "head"
+    torch.testing.assert_close(residual(taught.ranker.head), residual(together.ranker.head))
+    assert not torch.allclose(residual(taught.ranker.head), residual(judged.ranker.head), atol=0.01)
+    said = [each.ranker.probabilities(held, context).mean() for each in (judged, taught)]
+    assert said[1] == pytest.approx(said[0], rel=0.1), "calibrated by those who had not seen it"
 
 
 def test_a_head_without_memory_starts_as_loosely_as_the_first(shots):

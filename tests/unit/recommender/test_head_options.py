@@ -7,10 +7,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from tasks.recommender.finetune import WEIGHT, finetune
+from tasks.recommender.finetune import finetune
 from tasks.recommender.head_phase import HeadStep, train_head
 from tasks.recommender.hybrid import new_head
 from tasks.recommender.labelled import label_rows, level_for, slate_steps
+from tasks.recommender.labels.pseudo import WEIGHT
 from tasks.recommender.learning.divergences import divergence, r_drop
 from tasks.recommender.learning.loss import step_loss
 from tasks.recommender.learning.objectives import label_loss, log_softmax

@@ -9,6 +9,7 @@ from tasks.recommender import long_short as long_short_module
 from tasks.recommender.adapter_phase import prepare_run
 from tasks.recommender.encoder import Encoder
 from tasks.recommender.finetune import finetune
+from tasks.recommender.head_phase import measure_head
 from tasks.recommender.hybrid import HybridRanker
 from tasks.recommender.labelled import label_rows
 from tasks.recommender.long_short import LONG_SHARES, long_and_short, mixtures
@@ -124,9 +125,7 @@ def test_a_mixture_is_kept_only_if_clearly_better(ranker, split, context, monkey
     assert tuned.kept.endswith("% long-term")
     best = max(r.validation_auc for r in tuned.epochs if r.phase == "merge")
     assert tuned.validation_auc == best
-    measured = finetune_module.measure_head(
-        tuned.ranker.head, *_measured(tuned.ranker, split.validation, context)
-    )
+    measured = measure_head(tuned.ranker.head, *_measured(tuned.ranker, split.validation, context))
     assert measured.mean() == pytest.approx(best, abs=0.02)
     assert np.isfinite(score(tuned.ranker, split.holdout, context)).all()
 

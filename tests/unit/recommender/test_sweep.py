@@ -14,7 +14,7 @@ from tasks.recommender.sweep_space import Space
 
 STORAGE = _storage
 # More digits than a drawn rate has: no drawn recipe equals it.
-CONFIGURED = Recipe(adapter_epochs=0, optimization=Optimization(learning_rate=0.00314159))
+CONFIGURED = Recipe(head_fit="steps", optimization=Optimization(learning_rate=0.00314159))
 Report = Callable[[int, float], None]
 
 

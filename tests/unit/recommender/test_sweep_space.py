@@ -21,6 +21,8 @@ from tasks.recommender.sweep_space import (
     METHOD,
     METHODS,
     OF_A_METHOD,
+    OF_STEPS,
+    OF_STEPS_OF_THE_HEAD,
     OF_THE_HEAD,
     OF_THE_NETWORK,
     Space,
@@ -30,7 +32,7 @@ from tasks.recommender.sweep_space import (
 
 
 def test_every_knob_that_is_turned_is_one_of_the_recipe():
-    for knob in (*ALWAYS, *OF_THE_HEAD, *OF_THE_NETWORK, METHOD):
+    for knob in (*ALWAYS, *OF_THE_HEAD, *OF_STEPS, *OF_STEPS_OF_THE_HEAD, *OF_THE_NETWORK, METHOD):
         assert at(Recipe(), knob.path) is not None
     for method, knobs in OF_A_METHOD.items():
         for knob in knobs:
@@ -42,6 +44,7 @@ def test_every_knob_that_is_turned_is_one_of_the_recipe():
     "recipe",
     [
         Recipe(),
+        Recipe(tuning=Lora()),
         Recipe(adapter_epochs=0, head_epochs=33),
         Recipe(tuning=IA3(layers=7)),
         Recipe(tuning=Prefix(tokens=3), adapter_epochs=9),
@@ -53,14 +56,15 @@ def test_the_configured_recipe_can_be_drawn_whatever_stands_in_it(recipe):
 
 
 def test_a_recipe_that_trains_a_head_alone_is_given_no_network_to_train():
-    for recipe in (Recipe(adapter_epochs=0), Recipe(tuning=HeadOnly())):
+    steps = Recipe(tuning=HeadOnly(), head_fit="steps")
+    for recipe in (Recipe(tuning=Lora(), adapter_epochs=0), Recipe(tuning=HeadOnly()), steps):
         paths = {knob.path for knob in Space(recipe).knobs()}
         assert not {"tuning.method", "adapter_epochs"} & paths
-        assert "optimization.learning_rate" in paths
+        assert ("optimization.learning_rate" in paths) == (recipe.head_fit == "steps")
 
 
 def test_a_ranker_without_a_head_has_only_a_network_to_train():
-    prompt = Recipe(ranker=Prompt())
+    prompt = Recipe(ranker=Prompt(), tuning=Lora())
     for_asking = Recipe(ranker=Prompt(mode="zero_shot"))
     assert "head_epochs" not in {knob.path for knob in Space(prompt).knobs()}
     for nothing in (replace(prompt, adapter_epochs=0), for_asking):
@@ -77,8 +81,8 @@ def test_another_method_begins_from_its_own_defaults():
 
 
 def test_a_rate_is_drawn_to_the_two_digits_that_are_printed():
-    drawn = Space(Recipe()).standing() | {"optimization.learning_rate": 0.0012345}
-    assert Space(Recipe()).draw(FixedTrial(drawn)).optimization.learning_rate == 0.0012
+    drawn = Space(Recipe(tuning=Lora())).standing() | {"optimization.learning_rate": 0.0012345}
+    assert Space(Recipe(tuning=Lora())).draw(FixedTrial(drawn)).optimization.learning_rate == 0.0012
 
 
 def test_spaces_are_told_apart_by_what_may_be_drawn():
@@ -87,6 +91,6 @@ def test_spaces_are_told_apart_by_what_may_be_drawn():
 
 
 def test_where_an_adapter_is_carried_on_its_method_stays():
-    space = Space(Recipe(), keep_tuning=True)
+    space = Space(Recipe(tuning=Lora()), keep_tuning=True)
     assert not any(path.startswith("tuning.") for path in space.standing())
     assert "optimization.encoder_learning_rate" in space.standing()
