@@ -163,7 +163,12 @@ def test_the_command_prints_the_verdict_and_the_block(workspace, document, capsy
         Finetune(shots=16, base="bert", warm_start="champion", seed=3, replay_share=0.5),
         Finetune(shots=16, tuning=IA3()),
         Finetune(shots=16, tuning=Lora(rank=4), optimization=Optimization(learning_rate=1e-5)),
-        Finetune(shots=16, ranker=Prompt(template="news"), adversarial=Adversarial("pgd", steps=2)),
+        Finetune(
+            shots=16,
+            tuning=Lora(),
+            ranker=Prompt(template="news"),
+            adversarial=Adversarial("pgd", steps=2),
+        ),
         Finetune(shots=16, augment=Augment(copies=1, back_translation=("there", "back"))),
     ],
 )
