@@ -27,8 +27,10 @@ from tasks.recommender.recipe import (
 )
 
 TASKS = ("tallrec", "mind")
-HEAD, NETWORK = "default", "default, a validation of 30"
-"""The two references: all shots fit the head, or some of them judge whether the network is kept."""
+HEAD, NETWORK = "default", "tuning: lora"
+"""The two references: the head alone, and the network as well, with a validation that can judge it."""
+TRAINED = Recipe(tuning=Lora(), adapter_max_items=512)
+"""What the rows of the network differ from; so few items keep the table within the hour."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def options() -> list[Option]:
     """Every row, the references first."""
     return [
         Option(HEAD, HEAD, Recipe()),
-        Option(NETWORK, NETWORK, Recipe()),
+        Option(NETWORK, NETWORK, TRAINED),
         *_head(),
         *_tuning(),
         *_optimization(),
@@ -66,26 +68,22 @@ def _head() -> list[Option]:
             "head_fit": "steps",
             "optimization": Optimization(optimizer="sgd", learning_rate=0.03),
         },
-        "wave_precisions: [300]": {"wave_precisions": (300.0,)},
-        "wave_precisions: [30]": {"wave_precisions": (30.0,)},
+        "wave_precisions: [100]": {"wave_precisions": (100.0,)},
         "wave_precisions: [10]": {"wave_precisions": (10.0,)},
         "wave_precisions: [1]": {"wave_precisions": (1.0,)},
+        "learn_validation: false": {"learn_validation": False},
         "head_epochs: 10": {"head_epochs": 10},
         "loss: pointwise": {"objective": Objective(loss="pointwise")},
         "loss: bpr": {"objective": Objective(loss="bpr")},
         "label_smoothing: 0.1": {"objective": Objective(label_smoothing=0.1)},
         "distill: 0.5": {"regularize": Regularize(distill=0.5)},
     }
-    # Steps of the head need a validation to stop by.
-    return [
-        Option(name, NETWORK if "steps" in name else HEAD, replace(Recipe(), **change))
-        for name, change in changed.items()
-    ]
+    return [Option(name, HEAD, replace(Recipe(), **change)) for name, change in changed.items()]
 
 
 def _tuning() -> list[Option]:
     """What is trained of the network."""
-    methods = {
+    methods: dict[str, Any] = {
         "head": HeadOnly(),
         "full": Full(),
         "top_layers": TopLayers(),
@@ -104,9 +102,9 @@ def _tuning() -> list[Option]:
     found = []
     for name, tuning in methods.items():
         rates = slow if isinstance(tuning, Full | TopLayers) else Optimization()
-        recipe = Recipe(tuning=tuning, optimization=rates)
+        recipe = replace(TRAINED, tuning=tuning, optimization=rates)
         found.append(Option(f"tuning: {name}", NETWORK, recipe))
-    cross = Recipe(ranker=CrossEncoder())
+    cross = replace(TRAINED, ranker=CrossEncoder())
     return [*found, Option("ranker: cross_encoder", NETWORK, cross, tasks=("tallrec",))]
 
 
@@ -127,10 +125,10 @@ def _optimization() -> list[Option]:
         "mixed_precision": {"mixed_precision": True},
     }
     found = [
-        Option(name, NETWORK, Recipe(optimization=replace(Optimization(), **change)))
+        Option(name, NETWORK, replace(TRAINED, optimization=replace(Optimization(), **change)))
         for name, change in changed.items()
     ]
-    return [*found, Option("adapter_epochs: 6", NETWORK, Recipe(adapter_epochs=6))]
+    return [*found, Option("adapter_epochs: 6", NETWORK, replace(TRAINED, adapter_epochs=6))]
 
 
 def _terms() -> list[Option]:
@@ -147,7 +145,7 @@ def _terms() -> list[Option]:
         "info_nce: 0.1, 8 hard negatives": {"contrast": Contrast(info_nce=0.1, hard_negatives=8)},
         "simcse: 0.1": {"contrast": Contrast(simcse=0.1)},
     }
-    return [Option(name, NETWORK, replace(Recipe(), **change)) for name, change in changed.items()]
+    return [Option(name, NETWORK, replace(TRAINED, **change)) for name, change in changed.items()]
 
 
 def _texts() -> list[Option]:
@@ -159,7 +157,7 @@ def _texts() -> list[Option]:
         "pseudo_labels: 0.8": {"unlabelled": Unlabelled(pseudo_labels=0.8)},
         "long_short": {"long_short": True},
     }
-    return [Option(name, NETWORK, replace(Recipe(), **change)) for name, change in changed.items()]
+    return [Option(name, NETWORK, replace(TRAINED, **change)) for name, change in changed.items()]
 
 
 def _shots() -> list[Option]:
