@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from tasks.recommender.recipe import Count, Digits, Recipe
+from tasks.knobs import Digits
+from tasks.recommender.recipe import Count, Recipe
 from tasks.recommender.recipe_check import check_recipe
 
 Share = Annotated[float, Field(ge=0, lt=1), Digits]

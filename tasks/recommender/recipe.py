@@ -6,20 +6,10 @@ The blocks are plain frozen dataclasses; `pipelines.yaml` names them by the same
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-# What pydantic does with these dataclasses where pipelines.yaml is read.
-STRICT = {"extra": "forbid", "use_attribute_docstrings": True, "allow_inf_nan": False}
+from tasks.knobs import STRICT, Digits
 
-
-def _digits(given: object) -> object:
-    # pydantic reads true as 1, and YAML reads yes and on as true.
-    if isinstance(given, bool):
-        raise ValueError(f"{given} is no number: write digits")
-    return given
-
-
-Digits = BeforeValidator(_digits)
 Share = Annotated[float, Field(ge=0, le=1), Digits]
 Weight = Annotated[float, Field(ge=0), Digits]
 """Of a term in the loss; 0 leaves it out."""

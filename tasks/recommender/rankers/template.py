@@ -23,7 +23,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from tasks.errors import ModelError
-from tasks.recommender.recipe import STRICT
+from tasks.knobs import STRICT
 
 Answer = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
 """A word or a few; what stands between it and the text before is the template's."""
