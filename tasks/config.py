@@ -12,6 +12,7 @@ from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from tasks.config_finetune import Complaints, Finetune, PipelineName
+from tasks.config_retrain import Retrain
 
 Ratio = Annotated[float, Field(gt=0)]
 
@@ -145,48 +146,6 @@ class Drift(Section):
     """Effect size by column above which it has drifted; the others keep their default."""
 
 
-class Always(Section):
-    """Retrain every day."""
-
-    rule: Literal["always"]
-
-
-class Cadence(Section):
-    """Retrain when the champion is old."""
-
-    rule: Literal["cadence"]
-    every_days: int = Field(ge=1)
-    """Age of the champion's newest training data."""
-
-
-class DriftRule(Section):
-    """Retrain when columns drifted."""
-
-    rule: Literal["drift"]
-    min_columns: int = Field(1, ge=1)
-    """How many columns must have drifted."""
-
-
-class Performance(Section):
-    """Retrain when the champion's prequential AUC fell."""
-
-    rule: Literal["performance"]
-    max_drop: float = Field(gt=0, lt=1)
-    """AUC below the mean of the window before."""
-    window_days: int = Field(7, ge=1)
-    """How many earlier days the fall is measured against."""
-
-
-Rule = Annotated[Always | Cadence | DriftRule | Performance, Field(discriminator="rule")]
-
-
-class Retrain(Section):
-    """When to spend a fine-tuning run; without a champion always."""
-
-    any: tuple[Rule, ...] = Field(min_length=1)
-    """One rule that speaks is enough."""
-
-
 class Promote(Section):
     """The bar for going live."""
 
@@ -248,6 +207,16 @@ class Pipeline(Section):
             raise ValueError(
                 f"finetune.validation_share + promote.holdout_share is {spent:g} of the day and "
                 "leaves no shots: make their sum less than 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_probe_has_a_head_to_train(self) -> "Pipeline":
+        ranker = self.finetune.ranker.kind
+        if ranker != "hybrid" and any(rule.rule == "probe" for rule in self.retrain.policy.rules):
+            raise ValueError(
+                f"retrain: a probe trains the head of finetune.ranker.kind hybrid, and this is {ranker}; "
+                "use another rule, or that ranker"
             )
         return self
 

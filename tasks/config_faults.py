@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -129,7 +129,13 @@ def _below(kind: Any, part: Any) -> Any:
 
 
 def _bare(kind: Any) -> Any:
-    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    """The type itself: without annotations, and without the None of what may be left out."""
+    if get_origin(kind) is Annotated:
+        return _bare(get_args(kind)[0])
+    if not _is_union(kind):
+        return kind
+    given = [each for each in get_args(kind) if each is not NoneType]
+    return _bare(given[0]) if len(given) == 1 else kind
 
 
 def _is_union(kind: Any) -> bool:

@@ -1,16 +1,19 @@
 """Stage: is a fine-tuning run worth it today?"""
 
+from dataclasses import asdict
 from datetime import date, timedelta
+from typing import Any
 
-from tasks import config
 from tasks.config import zone
-from tasks.drift import trigger
-from tasks.drift.compare import ColumnDrift, DriftReport
 from tasks.memory import remembered
 from tasks.models import live_champion, name_of
-from tasks.records import closed_records
-from tasks.references import ChampionRecord, DriftFound, Published, Trigger
+from tasks.records import closed_records, newest_closed
+from tasks.references import ChampionRecord, DriftFound, Published, RuleOpinion, Trigger
 from tasks.stage import logger, stage
+from tasks.trigger import decide
+from tasks.trigger.opinions import ChampionFacts, DriftDay, Facts, Flag, Opinion
+from tasks.trigger.performance import DayScore
+from tasks.trigger.rules import Amount, Drift, Performance, Probe
 from tasks.workspace import Workspace
 
 
@@ -29,6 +32,10 @@ def decide_retrain(
     )
     verb = "retrain" if decided.retrain else "no retrain"
     logger.info("%s  trigger    %s: %s", published.day, verb, "; ".join(decided.reasons))
+    for asked in (opinion for opinion in decided.opinions if opinion.seconds):
+        logger.info(
+            "%s  trigger    asking %s took %.1f s", published.day, asked.rule, asked.seconds
+        )
     return decided
 
 
@@ -41,14 +48,23 @@ def _decide(
     if champion.version is None and live is not None:
         words = f"{name_of(live.version)} has learned from this very day: it is trained and judged again"
         return Trigger(retrain=True, reasons=[words])
-    decided = trigger.decide_retrain(
+
+    def probe(rule: Probe) -> Opinion:
+        from tasks.probe import run_probe
+
+        assert champion.version is not None, "without a champion no rule is asked"
+        return run_probe(workspace, published, champion.version, rule)
+
+    facts = Facts(
         day=published.day,
-        rules=[_rule(rule) for rule in workspace.config.retrain.any],
-        champion=_facts(workspace, champion),
-        drift=_report(drift),
-        record=[*_scores(workspace, published), _today(published, champion)],
+        champion=_champion(workspace, published, champion),
+        drift=[_drift_day(published.day, drift.report), *_earlier_drift(workspace, published.day)],
+        record=[_today(published, champion), *_earlier_scores(workspace, published.day)],
+        trained=_last_training(workspace, published.day),
     )
-    return Trigger(retrain=decided.retrain, reasons=decided.reasons)
+    decided = decide.decide_retrain(workspace.config.retrain.policy, facts, probe)
+    opinions = [RuleOpinion(**asdict(opinion)) for opinion in decided.opinions]
+    return Trigger(retrain=decided.retrain, reasons=decided.reasons, opinions=opinions)
 
 
 def _obstacle(workspace: Workspace, champion: ChampionRecord) -> str | None:
@@ -67,51 +83,70 @@ def _obstacle(workspace: Workspace, champion: ChampionRecord) -> str | None:
     return None
 
 
-def _rule(rule: config.Rule) -> trigger.Rule:
-    match rule:
-        case config.Always():
-            return trigger.Always()
-        case config.Cadence():
-            return trigger.Cadence(rule.every_days)
-        case config.DriftRule():
-            return trigger.Drift(rule.min_columns)
-        case config.Performance():
-            return trigger.Performance(rule.max_drop, rule.window_days)
-
-
-def _facts(workspace: Workspace, champion: ChampionRecord) -> trigger.ChampionFacts | None:
+def _champion(
+    workspace: Workspace, published: Published, champion: ChampionRecord
+) -> ChampionFacts | None:
     if champion.version is None:
         return None
     through = workspace.registry.version(champion.version).trained_through
     assert through is not None, "incumbent_before returns only versions that say so"
-    return trigger.ChampionFacts(
-        champion.champion, through.astimezone(zone(workspace.config)).date()
-    )
-
-
-def _report(drift: DriftFound) -> DriftReport | None:
-    if drift.report is None:
-        return None
-    columns = [ColumnDrift(**column) for column in drift.report["columns"]]
-    return DriftReport(drift.report["reference"], columns)
-
-
-def _scores(workspace: Workspace, published: Published) -> list[trigger.DayScore]:
-    """The prequential record of the complete days before this one that a rule looks at."""
-    windows = [r.window_days for r in workspace.config.retrain.any if r.rule == "performance"]
-    days = [published.day - timedelta(days=n + 1) for n in range(max(windows, default=0))]
-    return [
-        trigger.DayScore(
-            date.fromisoformat(record["day"]), record["champion_auc"], record["zero_shot_auc"]
+    learned = through.astimezone(zone(workspace.config)).date()
+    since = 0
+    if any(isinstance(rule, Amount) for rule in workspace.config.retrain.policy.rules):
+        span = (learned, published.day)
+        since = workspace.lake.count_after(
+            "interactions", "event_time", through, days=span, version=published.interactions
         )
-        for record in closed_records(workspace, days)
+    return ChampionFacts(champion.champion, learned, since)
+
+
+def _earlier(workspace: Workspace, day: date, kind: type[Drift] | type[Performance]) -> list[date]:
+    """The days before `day` that the rules of a kind look at."""
+    windows = [r.window_days for r in workspace.config.retrain.policy.rules if isinstance(r, kind)]
+    return [day - timedelta(days=n + 1) for n in range(max(windows, default=0))]
+
+
+def _earlier_drift(workspace: Workspace, day: date) -> list[DriftDay]:
+    """What drift found on the complete days before `day`."""
+    closed, found = newest_closed(workspace), []
+    for earlier in _earlier(workspace, day, Drift):
+        run = closed[earlier].key.rpartition("/")[0] if earlier in closed else ""
+        profiled = workspace.journal.find(f"{run}/profiled")
+        if profiled is not None:
+            found.append(_drift_day(earlier, profiled.evidence["report"]))
+    return found
+
+
+def _drift_day(day: date, report: dict[str, Any] | None) -> DriftDay:
+    columns = report["columns"] if report else []
+    flags = [Flag(each["column"], each["words"]) for each in columns if each["drifted"]]
+    return DriftDay(day, tuple(flags), len({each["column"] for each in columns}))
+
+
+def _earlier_scores(workspace: Workspace, day: date) -> list[DayScore]:
+    """The prequential record of the complete days before `day`."""
+    return [
+        DayScore(
+            date.fromisoformat(record["day"]),
+            record["champion_auc"],
+            record["zero_shot_auc"],
+            record.get("champion_error"),
+        )
+        for record in closed_records(workspace, _earlier(workspace, day, Performance))
     ]
 
 
-def _today(published: Published, champion: ChampionRecord) -> trigger.DayScore:
+def _today(published: Published, champion: ChampionRecord) -> DayScore:
     assert champion.champion_metrics and champion.zero_shot_metrics
-    return trigger.DayScore(
+    return DayScore(
         published.day,
         champion.champion_metrics["impression_auc"],
         champion.zero_shot_metrics["impression_auc"],
+        champion.champion_error,
     )
+
+
+def _last_training(workspace: Workspace, day: date) -> date | None:
+    """The last day before `day` on which a challenger was trained."""
+    trained = [entry.day for entry in workspace.journal.entries(event="trained")]
+    return max((each for each in trained if each and each < day), default=None)

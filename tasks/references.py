@@ -61,6 +61,19 @@ class Published(Reference):
         return f"{self.day}/r{self.revision}/a{self.attempt}/{step}"
 
 
+class Replaced(BaseModel):
+    """The model that the champion replaced, on the same impressions: what the ledger counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str | None
+    """None is the zero-shot model."""
+    gain: float
+    """The champion's impression AUC less this model's."""
+    gain_error: float
+    """Its standard error, clustered by user."""
+
+
 class ChampionRecord(Reference):
     """How the model that was live would have ranked the day, before anything trained on it."""
 
@@ -72,6 +85,10 @@ class ChampionRecord(Reference):
     zero_shot_metrics: dict[str, Any] | None
     overtaken_by: str | None
     """The champion, if it has learned from later days: this one is then only published."""
+    champion_error: float | None = None
+    """Standard error of the champion's impression AUC, clustered by user."""
+    replaced: Replaced | None = None
+    """On the days after a promotion: how the model before it ranked this day."""
 
 
 class DriftFound(Reference):
@@ -81,11 +98,27 @@ class DriftFound(Reference):
     """None on the first day, which has nothing to be compared with."""
 
 
+class RuleOpinion(BaseModel):
+    """What one rule said, for the ledger."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: str
+    """Its kind and the knobs that make it another rule."""
+    spoke: bool | None
+    """Whether it asked for a training; None where the others had decided before it was asked."""
+    words: str
+    seconds: float
+    """What asking took."""
+
+
 class Trigger(Reference):
     """Whether to retrain, and why or why not."""
 
     retrain: bool
     reasons: list[str]
+    opinions: list[RuleOpinion] = []
+    """Of every rule; none where no rule was asked."""
 
 
 class Started(Reference):

@@ -1,1 +1,1 @@
-"""Distribution drift from mergeable daily sketches, and the trigger that acts on it."""
+"""Distribution drift from mergeable daily sketches."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
@@ -139,6 +139,25 @@ class Lake:
             chosen = (ds.field(column) >= days[0]) & (ds.field(column) <= days[1])
         with reaching(self.uri(table), "read"):
             return rows.to_table(columns=wanted, filter=chosen)
+
+    def count_after(
+        self, table: str, column: str, moment: datetime, *, days: tuple[date, date], version: int
+    ) -> int:
+        """Rows of the days, both included, whose `column` is later than `moment`.
+
+        Files are gone through in turn, so memory does not grow with the days.
+        """
+        import pyarrow.dataset as ds
+
+        opened = self.open(table, version)
+        if opened is None:
+            return 0
+        by_day = _day_column(pa.schema(opened.schema().to_arrow()), table)
+        rows = rows_of(opened, _between(by_day, days))
+        later = ds.field(column) > pa.scalar(moment, rows.schema.field(column).type)
+        chosen = (ds.field(by_day) >= days[0]) & (ds.field(by_day) <= days[1])
+        with reaching(self.uri(table), "read"):
+            return rows.count_rows(filter=chosen & later)
 
     def lookup(
         self,
