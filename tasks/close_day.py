@@ -106,9 +106,11 @@ def _model_part(champion: ChampionRecord, drift: DriftFound, trigger: Trigger) -
         "champion": champion.champion,
         "champion_auc": _auc(champion.champion_metrics),
         "zero_shot_auc": _auc(champion.zero_shot_metrics),
+        "champion_error": champion.champion_error,
+        "replaced": champion.replaced.model_dump() if champion.replaced else None,
         "metrics": metrics,
         "drift": drift.report,
-        "trigger": {"retrain": trigger.retrain, "reasons": trigger.reasons},
+        "trigger": trigger.model_dump(exclude={"seconds"}),
     }
 
 

@@ -9,6 +9,7 @@ from statistics import linear_regression
 from typing import Any
 
 from tasks.config import zone
+from tasks.ledger import ledger_of
 from tasks.models import name_of
 from tasks.plan import days_between
 from tasks.records import gaps, newest_closed
@@ -43,6 +44,7 @@ def status_of(workspace: Workspace, now: datetime) -> dict[str, Any]:
         "unfinished_days": [str(day) for day in unfinished_days(workspace)],
         "auc": _auc(records[-TREND_DAYS:]),
         "waiting": waiting_versions(workspace),
+        "triggers": ledger_of(workspace),
         "superseded": sorted({each.version for each in superseded_models(workspace)}, key=int),
         "next_run": schedule.next_run(now).isoformat(),
         "time_zone": schedule.time_zone,

@@ -18,6 +18,8 @@ def overview_lines(status: Record, now: datetime) -> list[str]:
     told += [*_reviews(status), *_superseded(status), *_next_run(status, now)]
     lines = [str(status["pipeline"])]
     lines += [words.clip(f"  {label:<{LABEL_WIDTH}}{said}", NARROW_WIDTH) for label, said in told]
+    if status["triggers"]:
+        lines += ["", *_triggers(status["triggers"])]
     if status["days"]:
         lines += ["", *narrow_lines(status["days"])]
     return lines
@@ -117,6 +119,39 @@ def _superseded(status: Record) -> list[tuple[str, str]]:
 def _versions(versions: Sequence[str]) -> str:
     more = f" and {len(versions) - 4:,} more" if len(versions) > 4 else ""
     return ", ".join(f"v{version}" for version in versions[-4:]) + more
+
+
+def _triggers(ledger: Sequence[Record]) -> list[str]:
+    """What each trigger brought: trainings, how many were promoted, AUC gained, and the cost."""
+    heading = (
+        f"{'trigger':<24}{'asked':>6}{'fired':>6}{'promoted':>14}{'AUC gained':>16}{'cost':>9}"
+    )
+    return [heading, *(words.clip(_account(line), NARROW_WIDTH) for line in ledger)]
+
+
+def _account(line: Record) -> str:
+    name = words.clip(line["trigger"], 23)
+    return (
+        f"{name:<24}{line['asked']:>6,}{line['fired']:>6,}{_precision(line):>14}"
+        f"{_gained(line):>16}{_cost(line['train_seconds'] + line['asking_seconds']):>9}"
+    )
+
+
+def _precision(line: Record) -> str:
+    waits = f" +{line['open']:,}?" if line["open"] else ""
+    if line["precision"] is None:
+        return f"–{waits}"
+    return f"{line['promoted']:,} ({100 * line['precision']:.0f} %){waits}"
+
+
+def _gained(line: Record) -> str:
+    if line["mean_gain"] is None:
+        return "–"
+    return f"{line['mean_gain']:+.4f} ±{line['gain_error']:.4f}"
+
+
+def _cost(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds < 3600 else f"{seconds / 3600:,.1f} h"
 
 
 def _next_run(status: Record, now: datetime) -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ def test_every_day_has_a_record_with_all_that_json_promises(records):
         promised = "day rows_read published quarantined duplicates champion_auc zero_shot_auc drift"
         promised += " trigger contest verdict model_version seconds"
         assert set(promised.split()) <= set(record)
-        assert set(record["trigger"]) == {"retrain", "reasons"}
+        assert set(record["trigger"]) == {"retrain", "reasons", "opinions"}
         contest = record["contest"]
         assert {"champion_auc", "challenger_auc", "gain", "low", "high"} <= set(contest)
         assert contest["low"] <= contest["gain"] <= contest["high"]

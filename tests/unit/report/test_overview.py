@@ -22,6 +22,7 @@ STATUS = {
         "change": 0.02,
     },
     "waiting": ["13"],
+    "triggers": [],
     "superseded": [str(n) for n in range(2, 9)],
     "deployment": {"state": "deployed", "words": "daily/portal starts it"},
     "next_run": "2026-03-10T04:30:00+01:00",
@@ -75,3 +76,17 @@ def test_bars_stand_between_the_lowest_and_the_highest():
 )
 def test_a_span_is_said_in_its_largest_unit(span, said):
     assert ago(span) == said
+
+
+def test_each_trigger_has_its_account():
+    account = {"asked": 1_200, "fired": 40, "promoted": 13, "open": 0, "precision": 0.325}
+    account |= {"mean_gain": 0.01234, "gain_error": 0.00234, "train_seconds": 8_000.0}
+    drift = {**account, "trigger": "drift 2 of 3 d", "asking_seconds": 0.0}
+    idle = dict.fromkeys(("precision", "mean_gain", "gain_error"))
+    probe = {**account, **idle, "trigger": "probe 256", "fired": 1, "promoted": 0, "open": 1}
+    probe |= {"train_seconds": 9.6, "asking_seconds": 130.0}
+    lines = overview_lines({**STATUS, "triggers": [drift, probe]}, NOW)
+    said = {line.split("  ")[0]: " ".join(line.split()) for line in lines}
+    assert said["drift 2 of 3 d"] == "drift 2 of 3 d 1,200 40 13 (32 %) +0.0123 ±0.0023 2.2 h"
+    assert said["probe 256"] == "probe 256 1,200 1 – +1? – 140 s"
+    assert max(map(len, lines)) <= 80
