@@ -37,6 +37,7 @@ def evaluate(workspace: Workspace, published: Published, challenger: Challenger)
 
 
 def _judge(workspace: Workspace, published: Published, challenger: Challenger) -> ContestHeld:
+    from tasks.evaluation.bar import Bar
     from tasks.evaluation.contest import hold_contest
     from tasks.evaluation.curves import curves
     from tasks.evaluation.gain_by_slice import gain_by_slice
@@ -74,7 +75,8 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
             reason=f"the contest is undefined: {error}",
             contest=None,
         )
-    verdict = decide(contest, min_gain=bar.min_gain, min_impressions=bar.min_impressions)
+    level = (1 - bar.confidence) / 2
+    verdict = decide(contest, Bar(bar.min_gain, level, bar.min_impressions, looks=1))
     slices = gain_by_slice(
         *judged, slices_of(holdout, context), confidence=bar.confidence, seed=seed
     )

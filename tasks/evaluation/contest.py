@@ -4,11 +4,14 @@ Shapes: N rows, S ranking slates, U users, R resamples.
 """
 
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from tasks.errors import EvaluationError
+from tasks.evaluation.bar import Bar
 from tasks.evaluation.debiased import debiased_auc_by_slate
 from tasks.evaluation.metrics import Metrics, auc_by_slate, measure_slates
 from tasks.evaluation.slates import Column, Floats, Ints, Slates, factorise, group_slates, sum_by
@@ -37,10 +40,13 @@ class Contest:
     """Slates with both a click and a skip."""
     users: int
     """Distinct users of the judged slates: the independent pieces of evidence."""
-    champion: Metrics
-    challenger: Metrics
+    champion: Metrics | None
+    """All metrics of one day's rows; None where the evidence came without them."""
+    challenger: Metrics | None
     debiased: bool = False
     """Whether both AUCs, and so the gain, are against relevance; `champion` and `challenger` never are."""
+    looks: int = 1
+    """Days of evidence: each was one look at this challenger."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, as the day's record keeps them."""
@@ -114,6 +120,52 @@ def hold_contest(
         champion=champion,
         challenger=challenger,
         debiased=examined is not None,
+    )
+
+
+def contest_of(
+    evidence: pa.Table,
+    bar: Bar,
+    *,
+    metrics: tuple[Metrics, Metrics] | None = None,
+    debiased: bool = False,
+) -> Contest:
+    """The contest over all days of `evidence`, with the interval that `decide` needs.
+
+    Args:
+        evidence: one row an impression: day, user_id, champion_auc and challenger_auc (null where
+            the slate does not rank); other columns are not read.
+        bar: its level and looks say how far the interval reaches.
+        metrics: champion's and challenger's on the newest day's rows, to be shown beside the gain.
+        debiased: whether the two AUCs are against relevance.
+
+    Raises:
+        EvaluationError: no slate ranks, or all are one user's.
+    """
+    import pyarrow.compute as pc
+
+    judged = evidence.filter(pc.is_valid(evidence["challenger_auc"]))
+    old, new = (judged[f"{side}_auc"].to_numpy() for side in ("champion", "challenger"))
+    users, _ = factorise(judged["user_id"], "user_id")
+    gain_by_user, slates_by_user = sums_by_user(new - old, users)
+    error = clustered_error(gain_by_user, slates_by_user)
+    gain = float((new - old).mean())
+    reach = NormalDist().inv_cdf(1 - bar.level / bar.looks) * error
+    champion, challenger = metrics or (None, None)
+    return Contest(
+        champion_auc=float(old.mean()),
+        challenger_auc=float(new.mean()),
+        gain=gain,
+        low=gain - reach,
+        high=gain + reach,
+        confidence=1 - 2 * bar.level,
+        standard_error=error,
+        impressions=len(old),
+        users=len(slates_by_user),
+        champion=champion,
+        challenger=challenger,
+        debiased=debiased,
+        looks=pc.count_distinct(evidence["day"]).as_py(),
     )
 
 

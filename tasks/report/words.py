@@ -47,6 +47,7 @@ def verdict_words(record: Record) -> Verdict:
         "promote": Verdict(
             "✓", f"Promoted: {number} is live", "promoted", "good", f"v{version}" if version else ""
         ),
+        "reject": Verdict("=", f"Rejected: {champion} stays live", "rejected", "calm"),
         "keep": Verdict("=", f"Kept: {champion} stays live", "kept", "calm"),
         "not enough evidence": Verdict(
             "?", f"Not enough evidence: {champion} stays live", "not enough evidence", "warn"

@@ -39,7 +39,7 @@ def test_every_day_has_a_record_with_all_that_json_promises(records):
         contest = record["contest"]
         assert {"champion_auc", "challenger_auc", "gain", "low", "high"} <= set(contest)
         assert contest["low"] <= contest["gain"] <= contest["high"]
-        assert record["verdict"] in {"promote", "keep", "not enough evidence"}
+        assert record["verdict"] in {"promote", "keep", "reject", "not enough evidence"}
         assert {"ingest", "validate", "finetune", "evaluate", "close_day"} <= set(record["seconds"])
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.evaluation.bar import Bar
 from tasks.evaluation.contest import Contest
 from tasks.evaluation.gate import challenger_wins, decide
 from tasks.evaluation.metrics import Metrics
@@ -27,6 +28,10 @@ def contest(gain, low, high, impressions=300):
     )
 
 
+def bar(min_gain=0.002, min_impressions=2):
+    return Bar(min_gain, level=0.025, min_impressions=min_impressions, looks=1)
+
+
 def swapped(held):
     return replace(held, gain=-held.gain, low=-held.high, high=-held.low)
 
@@ -40,7 +45,7 @@ def contests(draw):
 
 
 def test_a_gain_whose_interval_clears_the_bar_is_promoted():
-    verdict = decide(contest(0.012, 0.004, 0.020), min_gain=0.002)
+    verdict = decide(contest(0.012, 0.004, 0.020), bar())
     assert verdict.decision == "promote"
     assert verdict.reason == (
         "gain +0.0120 (95 % interval +0.0040 to +0.0200) clears min_gain 0.002"
@@ -48,7 +53,7 @@ def test_a_gain_whose_interval_clears_the_bar_is_promoted():
 
 
 def test_a_gain_above_the_bar_by_chance_alone_is_not_promoted():
-    verdict = decide(contest(0.012, -0.001, 0.025), min_gain=0.002)
+    verdict = decide(contest(0.012, -0.001, 0.025), bar())
     assert verdict.decision == "not enough evidence"
     # 0.002 + (0.012 − (−0.001)) is what this noise would have let through
     assert verdict.reason.endswith(
@@ -57,26 +62,26 @@ def test_a_gain_above_the_bar_by_chance_alone_is_not_promoted():
 
 
 def test_a_gain_above_zero_but_not_above_the_bar_is_not_promoted():
-    assert decide(contest(0.012, 0.001, 0.02), min_gain=0.002).decision == "not enough evidence"
+    assert decide(contest(0.012, 0.001, 0.02), bar()).decision == "not enough evidence"
 
 
 @pytest.mark.parametrize(
     ("held", "words"),
     [
-        (contest(-0.01, -0.03, 0.01), "is no gain over the champion"),
+        (contest(-0.02, -0.03, -0.01), "is no gain over the champion"),
         (contest(0.0, 0.0, 0.0), "gain +0.0000"),
         (contest(0.001, 0.0005, 0.0015), "stays below min_gain 0.002"),
     ],
 )
 def test_a_challenger_that_gains_too_little_leaves_the_champion_in_place(held, words):
-    verdict = decide(held, min_gain=0.002)
-    assert verdict.decision == "keep"
+    verdict = decide(held, bar())
+    assert verdict.decision == "reject"
     assert words in verdict.reason
 
 
 def test_too_few_impressions_are_no_evidence_either_way():
     for held in (contest(0.3, 0.2, 0.4, impressions=99), contest(-0.3, -0.4, -0.2, impressions=99)):
-        verdict = decide(held, min_gain=0.002, min_impressions=100)
+        verdict = decide(held, bar(min_impressions=100))
         assert verdict.decision == "not enough evidence"
         assert "99 judged impressions are fewer than the min_impressions of 100" in verdict.reason
 
@@ -93,7 +98,7 @@ def test_of_two_models_at_most_one_can_replace_the_other(held, min_gain):
 
 @given(contests(), st.floats(0, 0.5))
 def test_promoted_means_a_gain_of_at_least_the_bar_and_a_reason_with_figures(held, min_gain):
-    verdict = decide(held, min_gain=min_gain)
+    verdict = decide(held, bar(min_gain))
     if verdict.decision == "promote":
         assert held.gain >= min_gain
         assert held.low > 0
