@@ -4,20 +4,26 @@ Shapes: N rows, S ranking slates, U users, R resamples.
 """
 
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.errors import EvaluationError
 from tasks.evaluation.bar import Bar
+from tasks.evaluation.clusters import (
+    clustered_error,
+    studentised_interval,
+    sums_by_user,
+    user_by_slate,
+)
 from tasks.evaluation.debiased import debiased_auc_by_slate
+from tasks.evaluation.delong import PooledGain, pooled_gain
+from tasks.evaluation.item_gains import shared_by_items
+from tasks.evaluation.looks import looks_of, spent_interval, upper_level
 from tasks.evaluation.metrics import Metrics, auc_by_slate, measure_slates
-from tasks.evaluation.slates import Column, Floats, Ints, Slates, factorise, group_slates, sum_by
-
-MAX_WEIGHTS = 4_000_000
-"""Resampling weights held in memory at once: 32 MB."""
+from tasks.evaluation.slates import Column, Floats, Slates, factorise, group_slates
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,9 @@ class Contest:
     debiased: bool = False
     """Whether both AUCs, and so the gain, are against relevance; `champion` and `challenger` never are."""
     looks: int = 1
-    """Days of evidence: each was one look at this challenger."""
+    """Days after which this challenger was judged."""
+    pooled: PooledGain | None = None
+    """The gain in pooled AUC on one day's rows, by DeLong."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, as the day's record keeps them."""
@@ -88,7 +96,7 @@ def hold_contest(
 
     Raises:
         EvaluationError: no slate ranks, a score is not a probability, a slate belongs to two users,
-            or all slates belong to one.
+            or the slates with a click, or with a skip, all belong to one.
 
     Source: Efron & Tibshirani (1993), ch. 12; Field & Welsh (2007) for resampling clusters.
     """
@@ -120,6 +128,7 @@ def hold_contest(
         champion=champion,
         challenger=challenger,
         debiased=examined is not None,
+        pooled=pooled_gain(champion_scores, challenger_scores, clicked, user_ids),
     )
 
 
@@ -128,44 +137,56 @@ def contest_of(
     bar: Bar,
     *,
     metrics: tuple[Metrics, Metrics] | None = None,
+    pooled: PooledGain | None = None,
     debiased: bool = False,
 ) -> Contest:
     """The contest over all days of `evidence`, with the interval that `decide` needs.
 
+    Each day adds one look, and all looks together spend `bar.level` below the gain, and what is left
+    of 5 % above it: the interval is 95 % over all days, and it is longer towards the champion.
+    Users are the independent pieces (clustered), and the ends are widened for few users and for
+    skewed gains; `look_level` and `lower_distance` give the formulas. Rows may come in any order.
+
     Args:
         evidence: one row an impression: day, user_id, champion_auc and challenger_auc (null where
-            the slate does not rank); other columns are not read.
-        bar: its level and looks say how far the interval reaches.
+            the slate does not rank), and items (lists of ITEM_GAIN, null there too), without which items
+            are taken to be no source of error; other columns are not read.
+        bar: its level, looks and min_impressions say how far the interval reaches.
         metrics: champion's and challenger's on the newest day's rows, to be shown beside the gain.
+        pooled: the gain in pooled AUC on the newest day's rows, to be shown beside it too.
         debiased: whether the two AUCs are against relevance.
 
     Raises:
         EvaluationError: no slate ranks, or all are one user's.
     """
-    import pyarrow.compute as pc
-
-    judged = evidence.filter(pc.is_valid(evidence["challenger_auc"]))
-    old, new = (judged[f"{side}_auc"].to_numpy() for side in ("champion", "challenger"))
-    users, _ = factorise(judged["user_id"], "user_id")
-    gain_by_user, slates_by_user = sums_by_user(new - old, users)
-    error = clustered_error(gain_by_user, slates_by_user)
-    gain = float((new - old).mean())
-    reach = NormalDist().inv_cdf(1 - bar.level / bar.looks) * error
+    ranks = pc.is_valid(evidence["challenger_auc"]).to_numpy()
+    if not ranks.any():
+        raise EvaluationError(
+            f"AUC is undefined: none of the {evidence.num_rows:,} slates holds both a click and a "
+            "skip. Widen the holdout or check the click join."
+        )
+    old, new = (evidence[f"{side}_auc"].to_numpy()[ranks] for side in ("champion", "challenger"))
+    user, _ = factorise(evidence["user_id"], "user_id")
+    day, _ = factorise(evidence["day"], "day")
+    shared = shared_by_items(evidence["items"], day) if "items" in evidence.column_names else None
+    looks = looks_of(new - old, user[ranks], day[ranks], bar.min_impressions, shared)
+    low, high = spent_interval(looks, bar)
     champion, challenger = metrics or (None, None)
     return Contest(
         champion_auc=float(old.mean()),
         challenger_auc=float(new.mean()),
-        gain=gain,
-        low=gain - reach,
-        high=gain + reach,
-        confidence=1 - 2 * bar.level,
-        standard_error=error,
+        gain=looks[-1].gain,
+        low=low,
+        high=high,
+        confidence=1 - bar.level - upper_level(bar),
+        standard_error=looks[-1].error,
         impressions=len(old),
-        users=len(slates_by_user),
+        users=looks[-1].users,
         champion=champion,
         challenger=challenger,
         debiased=debiased,
-        looks=pc.count_distinct(evidence["day"]).as_py(),
+        looks=len(looks),
+        pooled=pooled,
     )
 
 
@@ -174,96 +195,3 @@ def _judged(scores: Column, slates: Slates, examined: Column | None) -> Floats:
     if examined is None:
         return auc_by_slate(scores, slates)
     return debiased_auc_by_slate(scores, slates, examined)
-
-
-def clustered_error(gain_by_user: Floats, slates_by_user: Floats) -> float:
-    """Standard error of Σ gain / Σ slates by the users' influence (the cluster sandwich).
-
-    With g the ratio and e_u = gain_u − g · slates_u: √(U/(U−1) · Σ e_u²) / Σ slates_u.
-
-    Source: Liang & Zeger (1986), Biometrika 73.
-    """
-    num_users = len(slates_by_user)
-    residual = gain_by_user - gain_by_user.sum() / slates_by_user.sum() * slates_by_user
-    return float(
-        np.sqrt(num_users / (num_users - 1) * (residual @ residual)) / slates_by_user.sum()
-    )
-
-
-def studentised_interval(
-    gain_by_user: Floats,
-    slates_by_user: Floats,
-    *,
-    confidence: float,
-    resamples: int,
-    seed: int,
-) -> tuple[float, float]:
-    """Bootstrap-t interval of Σ gain / Σ slates, users drawn with replacement.
-
-    Each draw's error is divided by that draw's own standard error, and their quantiles scale the
-    standard error of the whole. A gain of AUC lies in [−1, 1], and so does the interval: where one
-    user alone makes the difference, it is nearly all of that.
-    """
-    gain = gain_by_user.sum() / slates_by_user.sum()
-    error = clustered_error(gain_by_user, slates_by_user)
-    if error == 0:
-        return float(gain), float(gain)
-    residual = gain_by_user - gain * slates_by_user
-    terms_U5 = np.stack(
-        [residual, slates_by_user, residual**2, residual * slates_by_user, slates_by_user**2], 1
-    )
-    r, m, rr, rm, mm = _resampled_sums(terms_U5, resamples, seed).T
-    shift = r / m
-    variance = np.maximum(rr - 2 * shift * rm + shift**2 * mm, 0)
-    num_users = len(slates_by_user)
-    draw_error = np.sqrt(num_users / (num_users - 1) * variance) / m
-    # A draw without any of the users who differ has no error of its own; it stays finite.
-    t = shift / np.maximum(draw_error, 1e-6 * error)
-    tail = (1 - confidence) / 2
-    t_low, t_high = np.quantile(t, [tail, 1 - tail])
-    low, high = np.clip([gain - t_high * error, gain - t_low * error], -1, 1)
-    return float(low), float(high)
-
-
-def _resampled_sums(terms_UC: Floats, resamples: int, seed: int) -> Floats:
-    """(R, C) column sums of `terms_UC` over users drawn with replacement, in bounded memory."""
-    rng = np.random.default_rng(seed)
-    num_users = len(terms_UC)
-    chunk = max(1, MAX_WEIGHTS // num_users)
-    sums = np.empty((resamples, terms_UC.shape[1]))
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        drawn = rng.integers(0, num_users, size=(size, num_users), dtype=np.int32)
-        cell = drawn + np.arange(size)[:, None] * num_users
-        weights = np.bincount(cell.ravel(), minlength=size * num_users).reshape(size, num_users)
-        sums[start : start + size] = weights.astype(np.float64) @ terms_UC
-    return sums
-
-
-def user_by_slate(slates: Slates, user_ids: Column) -> Ints:
-    """(S,) number of the user each slate was shown to."""
-    user, names = factorise(user_ids, "user_id")
-    by_slate = np.empty(len(slates.rows), np.int64)
-    by_slate[slates.slate] = user
-    strange = np.flatnonzero(by_slate[slates.slate] != user)
-    if len(strange):
-        row = strange[0]
-        slate = slates.slate[row]
-        raise EvaluationError(
-            f"Impression {slates.ids[int(slate)]} was shown to {names[int(user[row])]} and to "
-            f"{names[int(by_slate[slate])]}, and an impression is one slate shown to one user. "
-            "Derive impression ids that name the user."
-        )
-    return by_slate
-
-
-def sums_by_user(gains: Floats, users: Ints) -> tuple[Floats, Floats]:
-    """(U,) summed gain and (U,) number of slates of each user that has any."""
-    present, user = np.unique(users, return_inverse=True)
-    if len(present) < 2:
-        raise EvaluationError(
-            f"All {len(gains):,} judged impressions are one user's, and the interval needs at "
-            "least two users. Widen the holdout or check the user_id column."
-        )
-    ones = np.ones(len(user))
-    return sum_by(user, gains, len(present)), sum_by(user, ones, len(present))

@@ -67,8 +67,7 @@ def debiased_auc_by_slate(
         EvaluationError: an examination is not above 0, or the weighted clicks leave no pairs.
     """
     values = check_scores(scores, len(slates.slate))
-    inverse = np.minimum(1 / _check_examined(examined, len(values)), cap)
-    click = np.where(slates.clicked, inverse, 0.0)
+    click = click_weights(slates, examined, cap=cap)
     won, pairs = _weighted_pairs(values, slates, click, 1 - click)
     total = float(pairs.sum())
     if total <= 0:
@@ -77,6 +76,16 @@ def debiased_auc_by_slate(
             "leave no pairs of relevant and irrelevant candidates. Widen the holdout, or lower the cap."
         )
     return 0.5 + (won - pairs / 2) * len(pairs) / total
+
+
+def click_weights(slates: Slates, examined: Column, *, cap: float = CAP) -> Floats:
+    """(N,) clicked · min(1/examined, cap): what a row counts as a click; the rest of 1, as a skip.
+
+    Raises:
+        EvaluationError: an examination is not above 0.
+    """
+    inverse = np.minimum(1 / _check_examined(examined, len(slates.slate)), cap)
+    return np.where(slates.clicked, inverse, 0.0)
 
 
 def _weighted_pairs(

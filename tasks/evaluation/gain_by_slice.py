@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.evaluation.contest import studentised_interval, sums_by_user, user_by_slate
+from tasks.evaluation.clusters import studentised_interval, sums_by_user, user_by_slate
 from tasks.evaluation.metrics import auc_by_slate
 from tasks.evaluation.slates import Bools, Column, group_slates
 

@@ -72,4 +72,6 @@ def _gain(value: float) -> str:
 
 
 def _interval(contest: Contest) -> str:
-    return f"{100 * contest.confidence:g} % interval {_gain(contest.low)} to {_gain(contest.high)}"
+    after = f" after {contest.looks} days" if contest.looks > 1 else ""
+    ends = f"{_gain(contest.low)} to {_gain(contest.high)}"
+    return f"{100 * contest.confidence:g} % interval {ends}{after}"

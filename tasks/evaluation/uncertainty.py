@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tasks.evaluation.contest import clustered_error, sums_by_user, user_by_slate
+from tasks.evaluation.clusters import clustered_error, sums_by_user, user_by_slate
 from tasks.evaluation.metrics import auc_by_slate
 from tasks.evaluation.slates import Column, Floats, Slates, group_slates
 

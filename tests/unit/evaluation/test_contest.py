@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import EvaluationError
-from tasks.evaluation.contest import clustered_error, hold_contest, studentised_interval
+from tasks.evaluation.clusters import clustered_error, studentised_interval
+from tasks.evaluation.contest import hold_contest
 from tasks.evaluation.debiased import debiased_impression_auc
 
 
@@ -144,7 +145,7 @@ def test_where_one_user_alone_makes_the_difference_the_interval_says_so():
 def test_memory_stays_bounded_without_changing_a_number(monkeypatch):
     rows = make_rows()
     whole = hold_contest(*rows, confidence=0.9, resamples=100, seed=1)
-    monkeypatch.setattr("tasks.evaluation.contest.MAX_WEIGHTS", 500)
+    monkeypatch.setattr("tasks.evaluation.clusters.MAX_WEIGHTS", 500)
     chunked = hold_contest(*rows, confidence=0.9, resamples=100, seed=1)
     assert (chunked.low, chunked.high) == pytest.approx((whole.low, whole.high))
 

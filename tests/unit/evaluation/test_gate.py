@@ -52,6 +52,11 @@ def test_a_gain_whose_interval_clears_the_bar_is_promoted():
     )
 
 
+def test_a_gain_that_took_days_to_show_says_how_many():
+    held = replace(contest(0.012, 0.004, 0.020), looks=3)
+    assert "(95 % interval +0.0040 to +0.0200 after 3 days)" in decide(held, bar()).reason
+
+
 def test_a_gain_above_the_bar_by_chance_alone_is_not_promoted():
     verdict = decide(contest(0.012, -0.001, 0.025), bar())
     assert verdict.decision == "not enough evidence"
@@ -63,6 +68,11 @@ def test_a_gain_above_the_bar_by_chance_alone_is_not_promoted():
 
 def test_a_gain_above_zero_but_not_above_the_bar_is_not_promoted():
     assert decide(contest(0.012, 0.001, 0.02), bar()).decision == "not enough evidence"
+
+
+def test_a_gain_below_the_bar_stays_in_shadow_while_the_bar_may_still_be_reached():
+    assert decide(contest(0.001, -0.01, 0.012), bar()).decision == "not enough evidence"
+    assert decide(contest(-0.001, -0.01, 0.008), bar()).decision == "not enough evidence"
 
 
 @pytest.mark.parametrize(
