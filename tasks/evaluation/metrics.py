@@ -71,13 +71,13 @@ def measure(scores: Column, clicked: Column, impression_ids: Column) -> Metrics:
 def measure_slates(scores: Column, slates: Slates) -> Metrics:
     """`measure` over slates that were grouped before, so that two models share the work."""
     slates.require_ranking()
-    values = _check_probabilities(scores, len(slates.slate))
+    values = check_probabilities(scores, len(slates.slate))
     runs = tie_runs(values, slates)
     everything = pool(slates.clicked)
     pooled_runs = tie_runs(values, everything)
     return Metrics(
-        impression_auc=_mean(_slate_aucs(runs, slates), slates),
-        pooled_auc=float(_slate_aucs(pooled_runs, everything)[0]),
+        impression_auc=_mean(slate_aucs(runs, slates), slates),
+        pooled_auc=float(slate_aucs(pooled_runs, everything)[0]),
         mrr=_mean(_reciprocal_ranks(runs, slates), slates),
         ndcg_5=_mean(_ndcg(runs, slates, 5), slates),
         ndcg_10=_mean(_ndcg(runs, slates, 10), slates),
@@ -113,7 +113,7 @@ def impression_auc(scores: Column, clicked: Column, impression_ids: Column) -> f
 
 def auc_by_slate(scores: Column, slates: Slates) -> Floats:
     """(S,) AUC of each slate in the order of `slates.ids`; NaN where nothing ranks."""
-    return _slate_aucs(tie_runs(check_scores(scores, len(slates.slate)), slates), slates)
+    return slate_aucs(tie_runs(check_scores(scores, len(slates.slate)), slates), slates)
 
 
 def pooled_auc(scores: Column, clicked: Column) -> float:
@@ -159,7 +159,7 @@ def log_loss(scores: Column, clicked: Column) -> float:
         EvaluationError: a score is not a probability.
     """
     flags = check_clicked(clicked)
-    return _log_loss(_check_probabilities(scores, len(flags)), flags)
+    return _log_loss(check_probabilities(scores, len(flags)), flags)
 
 
 def calibration_bins(scores: Column, clicked: Column) -> tuple[Floats, Floats, Floats]:
@@ -175,7 +175,7 @@ def calibration_bins(scores: Column, clicked: Column) -> tuple[Floats, Floats, F
         EvaluationError: a score is not a probability.
     """
     flags = check_clicked(clicked)
-    values = _check_probabilities(scores, len(flags))
+    values = check_probabilities(scores, len(flags))
     return _bins(values, flags, tie_runs(values, pool(flags)))
 
 
@@ -190,7 +190,8 @@ def expected_calibration_error(scores: Column, clicked: Column) -> float:
     return _calibration_error(*calibration_bins(scores, clicked))
 
 
-def _check_probabilities(scores: Column, num_rows: int) -> Floats:
+def check_probabilities(scores: Column, num_rows: int) -> Floats:
+    """The scores as floats; raises EvaluationError unless all are there and within [0, 1]."""
     values = check_scores(scores, num_rows)
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1:
@@ -206,7 +207,7 @@ def _mean(by_slate: Floats, slates: Slates) -> float:
     return float(by_slate[slates.ranks].mean())
 
 
-def _slate_aucs(runs: TieRuns, slates: Slates) -> Floats:
+def slate_aucs(runs: TieRuns, slates: Slates) -> Floats:
     """(S,) share of (click, skip) pairs in the right order; NaN where there are none."""
     skips = slates.rows - slates.clicks
     skips_in_run = runs.length - runs.clicks
@@ -241,8 +242,13 @@ def _divide(values: Floats, by: Floats | Ints) -> Floats:
 
 
 def _log_loss(scores: Floats, clicked: Bools) -> float:
-    said = np.where(clicked, scores, 1 - scores)
-    return float(-np.log(np.clip(said, CLIP, 1 - CLIP)).mean())
+    return float(losses(scores, clicked).mean())
+
+
+def losses(probabilities: Floats, clicked: Bools) -> Floats:
+    """(N,) negative log-likelihood of each row in nats, of probabilities kept 1e-7 from 0 and 1."""
+    said = np.where(clicked, probabilities, 1 - probabilities)
+    return -np.log(np.clip(said, CLIP, 1 - CLIP))
 
 
 def _bins(scores: Floats, clicked: Bools, runs: TieRuns) -> tuple[Floats, Floats, Floats]:
