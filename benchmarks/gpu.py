@@ -117,9 +117,9 @@ def training(
     from tasks.recommender.adapter_step import AdapterStep
     from tasks.recommender.draw import draw_slates
     from tasks.recommender.hybrid import zero_shot
-    from tasks.recommender.recipe import Recipe
+    from tasks.recommender.recipe import Lora, Recipe
 
-    recipe = Recipe()
+    recipe = Recipe(tuning=Lora())
     ranker = zero_shot(base, device=device, precision="bf16")
     run, texts = _adapter_run(ranker, day, recipe, recipe.adapter_slates, folder)
     lengths = np.array([len(ids) for ids in run.encoder.tokenize(texts)])
@@ -151,7 +151,7 @@ def whole_day(base: str, device: str, day: Any, folder: Path) -> dict[str, Any]:
     from tasks.recommender.context import Context
     from tasks.recommender.finetune import finetune
     from tasks.recommender.hybrid import zero_shot
-    from tasks.recommender.recipe import Recipe
+    from tasks.recommender.recipe import Lora, Recipe
     from tasks.recommender.score import score
     from tasks.recommender.shots import select_shots, split_by_time
     from tasks.recommender.statistics import count_item_hours
@@ -177,7 +177,8 @@ def whole_day(base: str, device: str, day: Any, folder: Path) -> dict[str, Any]:
         lambda: select_shots(parts.shots, empty, shots=SHOTS, replay_share=0.0, seed=0),
     )
     tuned = timed(
-        "fine-tuning", lambda: finetune(start, shots, parts.validation, context, Recipe())
+        "fine-tuning",
+        lambda: finetune(start, shots, parts.validation, context, Recipe(tuning=Lora())),
     )
     for name, ranker in (("champion", start), ("challenger", tuned.ranker)):
         timed(f"{name} on the holdout", lambda ranker=ranker: score(ranker, parts.holdout, context))
@@ -225,12 +226,12 @@ def _outcome(ranker: Any, day: Any, folder: Path) -> tuple[Any, Any]:
 
     from tasks.recommender.adapter_phase import backward_step
     from tasks.recommender.adapter_step import AdapterStep
-    from tasks.recommender.recipe import Recipe
+    from tasks.recommender.recipe import Lora, Recipe
 
     _, prepared = _prepared(ranker, day, CHECKED, folder)
     with torch.inference_mode():
         scores = ranker.head.eval()(prepared.features).cpu().double().numpy()
-    recipe = replace(Recipe(), adapter_max_items=10**9)
+    recipe = Recipe(tuning=Lora(), adapter_max_items=10**9)
     run, _ = _adapter_run(ranker, day, recipe, CHECKED, folder)
     run.head.eval()
     backward_step(AdapterStep(run, np.arange(len(run.shots.slates.history))), recipe)
