@@ -1,9 +1,9 @@
-"""How far two days are apart, as effect sizes: what sampling alone would show is taken off.
+"""How far two days are apart, as effect sizes, each with what sampling alone would show.
 
 Every alarm that compares raw distances flips with the number of rows: 1,000 rows of the same
-world are always some distance apart. Here n and m are numbers of independent observations, and a
-value is what is left of the distance after its mean and two standard deviations under "nothing
-changed". It grows to the true distance as n and m grow, and never beyond sampling noise exceeds it.
+world are always some distance apart. Here n and m are numbers of independent observations, and
+noise is the root mean square of a distance under "nothing changed": distance² − noise² is an
+unbiased estimate of the true distance squared, whatever n and m are.
 
 Shapes: B bins or categories, D dimensions.
 """
@@ -33,66 +33,61 @@ def jensen_shannon(reference: Shares, current: Shares) -> float:
     return max((to_middle(reference) + to_middle(current)) / 2, 0.0)
 
 
-def jensen_shannon_noise(bins: int, n: float, m: float) -> float:
-    """What sampling adds to the divergence, as its mean and two standard deviations.
+def jensen_shannon_noise(degrees: int, n: float, m: float) -> float:
+    """Mean of the divergence when only sampling tells the two apart.
 
     It is about (1/n + 1/m) χ² / (8 ln 2) with B − 1 degrees of freedom (Lin's divergence is a
     quarter of χ² to second order).
     """
-    degrees = max(bins - 1, 0)
-    reach = degrees + 2 * math.sqrt(2 * degrees)
-    return reach * (1 / n + 1 / m) / (8 * math.log(2))
+    return degrees * (1 / n + 1 / m) / (8 * math.log(2))
 
 
-def beyond_noise(distance: float, noise: float) -> float:
-    """What is left of `distance`; 0 when sampling explains it."""
-    return max(distance - noise, 0.0)
+def chance(value: float, noise: float, degrees: float) -> float:
+    """P(X ≥ degrees × (value / noise)²) for X of χ² with `degrees`: sampling alone shows as much."""
+    from scipy.special import chdtrc
+
+    if not noise:
+        return 1.0 if not value else 0.0
+    return float(chdtrc(degrees, degrees * (value / noise) ** 2))
 
 
-def rate_shift(before: float, before_rows: float, now: float, now_rows: float) -> float:
-    """|difference| of two shares beyond two standard errors of the pooled share."""
+def share_shift(
+    before: float, before_rows: float, now: float, now_rows: float
+) -> tuple[float, float]:
+    """|difference| of two shares, and the standard error of it at the pooled share."""
     if not before_rows or not now_rows:
-        return 0.0
+        return 0.0, 0.0
     pooled = (before * before_rows + now * now_rows) / (before_rows + now_rows)
-    error = math.sqrt(max(pooled * (1 - pooled), 0.0) * (1 / before_rows + 1 / now_rows))
-    return beyond_noise(abs(now - before), 2 * error)
+    variance = max(pooled * (1 - pooled), 0.0)
+    return abs(now - before), math.sqrt(variance * (1 / before_rows + 1 / now_rows))
 
 
-def log_ratio(before_hits: int, before_rows: int, hits: int, rows: int) -> float:
-    """How far the Wilson intervals of two rates are apart, |ln|; 0.18 is a fifth more clicks.
+def log_ratio(before_hits: int, before_rows: int, hits: int, rows: int) -> tuple[float, float]:
+    """|ln| of the ratio of two rates, and its standard error at the pooled rate.
 
-    Zero while the intervals overlap, so a handful of rows is no evidence whatever its rate; with
-    more rows it grows to |ln(rate now / rate before)|.
-
-    Source: Wilson (1927), probable inference; 90 % intervals.
+    0.18 is a fifth more clicks. Half a hit is added to each side, so no hits at all is far away but
+    finite; the error is √((1 − p)/p (1/n + 1/m)), by the delta method.
     """
-    if not before_rows or not rows:
-        return 0.0
-    first, second = sorted([wilson(before_hits, before_rows), wilson(hits, rows)], key=sum)
-    return max(math.log(second[0] / first[1]), 0.0) if second[0] > 0 else 0.0
-
-
-def wilson(hits: int, rows: int, z: float = 1.645) -> tuple[float, float]:
-    """Score interval of the rate hits / rows: sound for no hits and for few rows."""
-    share, weight = hits / rows, z * z / rows
-    middle = share + weight / 2
-    reach = math.sqrt(weight * (share * (1 - share) + weight / 4))
-    return max(middle - reach, 0.0) / (1 + weight), (middle + reach) / (1 + weight)
+    first = (before_hits + 0.5) / (before_rows + 1)
+    second = (hits + 0.5) / (rows + 1)
+    pooled = (before_hits + hits + 1) / (before_rows + rows + 2)
+    error = math.sqrt((1 - pooled) / pooled * (1 / (before_rows + 1) + 1 / (rows + 1)))
+    return abs(math.log(second / first)), error
 
 
 def standardised_distance(
     before: Shares, before_variance: float, n: float, now: Shares, variance: float, m: float
-) -> float:
-    """Distance of two mean vectors (D,) in standard deviations of a single vector.
+) -> tuple[float, float]:
+    """Distance of two mean vectors (D,) in standard deviations of a single vector, and its noise.
 
-    Cohen's d with one scale for all dimensions: √(‖Δ‖² − noise) / σ. The variances are total
-    ones, E‖v − mean‖²; noise is what two means of n and m vectors are apart by chance.
+    Cohen's d with one scale for all dimensions: ‖Δ‖ / σ. The variances are total ones,
+    E‖v − mean‖²; noise is what two means of n and m vectors are apart by chance.
     """
-    noise = before_variance / n + variance / m
     spread = (before_variance * n + variance * m) / (n + m)
-    gap = now - before
-    left = beyond_noise(float(gap @ gap), noise)
-    return math.sqrt(left / spread) if spread > 0 else 0.0
+    if spread <= 0:
+        return 0.0, 0.0
+    noise = before_variance / n + variance / m
+    return float(np.linalg.norm(now - before)) / math.sqrt(spread), math.sqrt(noise / spread)
 
 
 def quantile_edges(counts: Mapping[int, int], parts: int) -> list[int]:
