@@ -39,10 +39,10 @@ class Effect:
     """Its size as observed, sampling included: at least 0, nothing taken off."""
     noise: float
     """Root mean square of `value` if nothing had changed, both sizes given: squares add."""
-    degrees: float
-    """Of freedom: if nothing had changed, degrees × (value / noise)² is about χ² with so many."""
     words: str
     """The segments that moved most: share now, share before."""
+    degrees: float = 1.0
+    """Of freedom: if nothing had changed, degrees × (value / noise)² is about χ² with so many."""
 
     @property
     def shift(self) -> float:
@@ -128,7 +128,7 @@ def _distance(
     degrees = max(int(np.count_nonzero(p + q)) - 1, 1)
     value = math.sqrt(measures.jensen_shannon(p, q))
     noise = math.sqrt(measures.jensen_shannon_noise(degrees, n, m))
-    return Effect(column, "JS distance", value, noise, degrees, words)
+    return Effect(column, "JS distance", value, noise, words, degrees)
 
 
 def _click_rate(reference: Profile, current: Profile) -> Effect:
@@ -137,7 +137,7 @@ def _click_rate(reference: Profile, current: Profile) -> Effect:
     )
     before, now = reference.clicks / reference.rows, current.clicks / current.rows
     words = f"{percent(now)} clicked, was {percent(before)}" + _clicked_most(reference, current)
-    return Effect("click_rate", "log ratio", value, noise, 1, words)
+    return Effect("click_rate", "log ratio", value, noise, words)
 
 
 def _clicked_most(reference: Profile, current: Profile) -> str:
@@ -169,7 +169,7 @@ def _novelty(
         return None
     value, noise = measures.share_shift(before, size(reference), now, size(current))
     words = f"{percent(now)} of candidates from {what} unseen before, was {percent(before)}"
-    return Effect(column, "share shift", value, noise, 1, words)
+    return Effect(column, "share shift", value, noise, words)
 
 
 def _embedding(reference: Profile, current: Profile) -> Effect | None:
@@ -190,7 +190,7 @@ def _embedding(reference: Profile, current: Profile) -> Effect | None:
     lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
     cosine = float(first @ second) / lengths if lengths else 1.0
     words = f"mean candidate moved {value:.2f} standard deviations, cosine {cosine:.3f}"
-    return Effect("item_embedding", "standardised distance", value, noise, 1, words)
+    return Effect("item_embedding", "standardised distance", value, noise, words)
 
 
 def _nulls(reference: Profile, current: Profile) -> list[Effect]:
@@ -203,7 +203,7 @@ def _nulls(reference: Profile, current: Profile) -> list[Effect]:
             continue
         value, noise = measures.share_shift(before, reference.impressions, now, current.impressions)
         words = f"{percent(now)} missing, was {percent(before)}"
-        effects.append(Effect(column, "null share", value, noise, 1, words))
+        effects.append(Effect(column, "null share", value, noise, words))
     return effects
 
 

@@ -17,8 +17,8 @@ def effect(reference: Profile, current: Profile, column: str, measure: str = "")
 
 
 def test_what_is_left_of_an_effect_beyond_noise() -> None:
-    assert Effect("c", "m", 0.5, 0.3, 1, "").shift == pytest.approx(0.4)
-    assert Effect("c", "m", 0.2, 0.3, 1, "").shift == 0
+    assert Effect("c", "m", 0.5, 0.3, "").shift == pytest.approx(0.4)
+    assert Effect("c", "m", 0.2, 0.3, "").shift == 0
 
 
 def test_equal_shifts_are_equal_at_any_number_of_rows() -> None:
