@@ -12,18 +12,8 @@ from tasks.stage import logger, stage
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
-    from tasks.drift.profile import ItemEmbeddings, Profile
-
-PROFILED_COLUMNS = [
-    "event_time",
-    "impression_id",
-    "user_id",
-    "item_id",
-    "position",
-    "label",
-    "surface",
-    "dwell_seconds",
-]
+    from tasks.drift.profile import Profile
+    from tasks.drift.text import ItemEmbeddings
 
 
 @stage
@@ -50,7 +40,7 @@ def _detect(workspace: Workspace, published: Published, champion: ChampionRecord
 
     day, one = published.day, timedelta(days=1)
     recent = _stored_profiles(workspace, day - timedelta(days=CLICK_DAYS), day - one)
-    profile = _profile(workspace, published, recent)
+    profile = _profile(workspace, published, champion, recent)
     # Read by themselves: a champion may have learned from days that are long past.
     reference = _stored_profiles(workspace, *_reference_days(workspace, day, champion.version))
     if not reference:
@@ -61,31 +51,49 @@ def _detect(workspace: Workspace, published: Published, champion: ChampionRecord
 
 def _stored_profiles(workspace: Workspace, first: date, last: date) -> "list[Profile]":
     """Profiles of the days from `first` to `last`, oldest first."""
-    from tasks.drift.table import PROFILES, from_table
+    from tasks.drift.table import PROFILES, from_table, outdated
 
     if workspace.lake.version("profiles") is None:
         return []
     stored = workspace.lake.read("profiles", columns=PROFILES.names, days=(first, last))
+    if days := outdated(stored):
+        logger.info(
+            "left out of the reference: %s, profiled by an older Dayspring; --force runs a day again",
+            ", ".join(map(str, days)),
+        )
     return from_table(stored)
 
 
-def _profile(workspace: Workspace, published: Published, earlier: "list[Profile]") -> "Profile":
+def _profile(
+    workspace: Workspace,
+    published: Published,
+    champion: ChampionRecord,
+    earlier: "list[Profile]",
+) -> "Profile":
     """Profile the day and store it; no later comparison reads the day's rows again."""
+    from tasks.drift.day_columns import COLUMNS
+    from tasks.drift.predictions import Predictions
     from tasks.drift.profile import merge, profile_day
     from tasks.drift.table import to_table
 
     lake, day = workspace.lake, published.day
     rows = lake.read(
-        "interactions", columns=PROFILED_COLUMNS, days=(day, day), version=published.interactions
+        "interactions", columns=COLUMNS, days=(day, day), version=published.interactions
     )
     shown = rows["item_id"].unique()
     catalogue = lake.lookup("items", "item_id", shown, version=published.items)
+    predicted = {}
+    if champion.predictions is not None:
+        predicted[champion.version or champion.champion] = Predictions.from_json(
+            champion.predictions
+        )
     profile = profile_day(
         rows,
         day,
         catalogue=catalogue,
         before=merge(earlier) if earlier else None,
         embeddings=_embeddings(workspace, shown, catalogue),
+        predicted=predicted,
         time_zone=workspace.config.source.time_zone,
     )
     lake.replace_day(
@@ -100,7 +108,7 @@ def _profile(workspace: Workspace, published: Published, earlier: "list[Profile]
 
 def _embeddings(workspace: Workspace, ids, catalogue) -> "ItemEmbeddings":  # type: ignore[no-untyped-def]
     """The base encoder's vectors of the items shown: an adapter would make days incomparable."""
-    from tasks.drift.profile import ItemEmbeddings
+    from tasks.drift.text import ItemEmbeddings
     from tasks.recommender.base import load_base
     from tasks.recommender.encoder import Encoder
     from tasks.recommender.items import describe_items

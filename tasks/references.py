@@ -89,6 +89,8 @@ class ChampionRecord(Reference):
     """Standard error of the champion's impression AUC, clustered by user."""
     replaced: Replaced | None = None
     """On the days after a promotion: how the model before it ranked this day."""
+    predictions: dict[str, Any] | None = None
+    """The champion's on the day, by bins of log-odds: `tasks.drift.predictions`."""
 
 
 class DriftFound(Reference):

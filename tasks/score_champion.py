@@ -34,6 +34,7 @@ def score_champion(workspace: Workspace, published: Published) -> ChampionRecord
 
 
 def _score(workspace: Workspace, published: Published) -> ChampionRecord:
+    from tasks.drift.predictions import summarise
     from tasks.recommender.score import score
 
     incumbent = incumbent_before(workspace, day_start(workspace, published.day))
@@ -51,6 +52,7 @@ def _score(workspace: Workspace, published: Published) -> ChampionRecord:
         overtaken_by=overtaken_by(workspace, published.day),
         champion_error=_error(scores[incumbent], rows),
         replaced=_replaced(before, scores, incumbent, rows) if before else None,
+        predictions=summarise(scores[incumbent], rows["label"]).to_json(),
     )
 
 

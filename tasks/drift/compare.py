@@ -20,8 +20,20 @@ DEFAULT_THRESHOLDS: Mapping[str, float] = {
     "click_rate": 0.18,
     "new_items": 0.15,
     "new_users": 0.15,
+    "new_categories": 0.05,
+    "history_length": 0.15,
+    "context": 0.15,
+    "volume": 0.7,
+    "clicks_by_category": 0.4,
+    "clicks_by_position": 0.4,
     "item_embedding": 0.1,
+    "item_covariance": 0.1,
+    "item_mmd": 0.1,
+    "predictions": 0.15,
+    "calibration": 0.18,
+    "calibration_by_prediction": 0.25,
     "nulls": 0.05,
+    "schema": 0.05,
 }
 """Effect size by column above which it has drifted.
 
@@ -109,10 +121,7 @@ def compare(
     effects = measure_effects(reference, current)
     return DriftReport(
         reference.period,
-        [
-            _judge(effect, limits["nulls" if effect.measure == "null share" else effect.column])
-            for effect in effects
-        ],
+        [_judge(effect, limits[_named(effect)]) for effect in effects],
     )
 
 
@@ -121,6 +130,12 @@ def _judge(effect: Effect, threshold: float) -> ColumnDrift:
     return ColumnDrift(
         effect.column, effect.measure, value, threshold, value > threshold, effect.words
     )
+
+
+def _named(effect: Effect) -> str:
+    if effect.measure == "null share":
+        return "nulls"
+    return "context" if effect.column.startswith("context.") else effect.column
 
 
 def _beyond_sampling(effect: Effect) -> float:

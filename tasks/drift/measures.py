@@ -10,11 +10,17 @@ Shapes: B bins or categories, D dimensions.
 
 import math
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Shares = npt.NDArray[np.float64]
+
+
+def sums(codes: npt.NDArray[np.integer[Any]], weights: Shares, groups: int) -> Shares:
+    """(groups,) weights summed by code."""
+    return np.bincount(codes, weights=weights, minlength=groups).astype(np.float64, copy=False)
 
 
 def jensen_shannon(reference: Shares, current: Shares) -> float:
@@ -33,13 +39,13 @@ def jensen_shannon(reference: Shares, current: Shares) -> float:
     return max((to_middle(reference) + to_middle(current)) / 2, 0.0)
 
 
-def jensen_shannon_noise(degrees: int, n: float, m: float) -> float:
-    """Mean of the divergence when only sampling tells the two apart.
+def effective_degrees(weights: Shares) -> float:
+    """Degrees of freedom of Σ wᵢ χ²₁ over B terms, by its first two moments: (Σ w)² / Σ w², at least 1.
 
-    It is about (1/n + 1/m) χ² / (8 ln 2) with B − 1 degrees of freedom (Lin's divergence is a
-    quarter of χ² to second order).
+    Source: Satterthwaite (1946).
     """
-    return degrees * (1 / n + 1 / m) / (8 * math.log(2))
+    squares = float(weights @ weights)
+    return max(float(weights.sum()) ** 2 / squares, 1.0) if squares else 1.0
 
 
 def chance(value: float, noise: float, degrees: float) -> float:
@@ -62,32 +68,44 @@ def share_shift(
     return abs(now - before), math.sqrt(variance * (1 / before_rows + 1 / now_rows))
 
 
-def log_ratio(before_hits: int, before_rows: int, hits: int, rows: int) -> tuple[float, float]:
-    """|ln| of the ratio of two rates, and its standard error at the pooled rate.
+class Rate(NamedTuple):
+    """Hits out of a base."""
 
-    0.18 is a fifth more clicks. Half a hit is added to each side, so no hits at all is far away but
-    finite; the error is √((1 − p)/p (1/n + 1/m)), by the delta method.
+    hits: float
+    base: float
+    """Rows, or the hits that were expected."""
+    design: float = 1.0
+    """Variance of the hits over that of as many drawn one by one."""
+
+
+class LogRatio(NamedTuple):
+    """How far two rates are apart."""
+
+    signed: float
+    """ln(rate now / rate before); 0.18 is a fifth more clicks."""
+    noise: float
+    """Its standard error if nothing had changed."""
+
+
+def log_ratio(before: Rate, now: Rate, *, of_rows: bool = True) -> LogRatio:
+    """ln of the ratio of two rates.
+
+    Half a hit is added to each side, so no hits at all is far away but finite. With the pooled rate
+    p the error is √(design (1 − p) / hits expected) of either side, by the delta method.
+
+    Args:
+        of_rows: the base is rows, each a hit or not; else it is expected hits, and p is small.
     """
-    first = (before_hits + 0.5) / (before_rows + 1)
-    second = (hits + 0.5) / (rows + 1)
-    pooled = (before_hits + hits + 1) / (before_rows + rows + 2)
-    error = math.sqrt((1 - pooled) / pooled * (1 / (before_rows + 1) + 1 / (rows + 1)))
-    return abs(math.log(second / first)), error
+    pooled = (before.hits + now.hits + 1) / (before.base + now.base + 2)
+    misses = 1 - pooled if of_rows else 1.0
 
+    def rate(side: Rate) -> float:
+        return (side.hits + 0.5) / (side.base + 0.5 / pooled)
 
-def standardised_distance(
-    before: Shares, before_variance: float, n: float, now: Shares, variance: float, m: float
-) -> tuple[float, float]:
-    """Distance of two mean vectors (D,) in standard deviations of a single vector, and its noise.
+    def variance(side: Rate) -> float:
+        return side.design * misses / (pooled * side.base + 0.5)
 
-    Cohen's d with one scale for all dimensions: ‖Δ‖ / σ. The variances are total ones,
-    E‖v − mean‖²; noise is what two means of n and m vectors are apart by chance.
-    """
-    spread = (before_variance * n + variance * m) / (n + m)
-    if spread <= 0:
-        return 0.0, 0.0
-    noise = before_variance / n + variance / m
-    return float(np.linalg.norm(now - before)) / math.sqrt(spread), math.sqrt(noise / spread)
+    return LogRatio(math.log(rate(now) / rate(before)), math.sqrt(variance(before) + variance(now)))
 
 
 def quantile_edges(counts: Mapping[int, int], parts: int) -> list[int]:

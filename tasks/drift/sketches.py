@@ -7,7 +7,7 @@ library: Apache DataSketches.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,10 +67,19 @@ def unseen_share(ids: Sequence[str], weights: npt.NDArray[np.int64], seen: Any) 
     return sum(weight for _, weight in unseen) / sampled if sampled else 0.0
 
 
-def count_distinct(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int32]]:
-    """Distinct values of a string column, and for each row its value's number; null is -1."""
+class Distinct(NamedTuple):
+    """A string column by its distinct values."""
+
+    values: pa.Array
+    """(K,)"""
+    codes: npt.NDArray[np.int64]
+    """(N,) each row's value; -1 where it has none."""
+
+
+def count_distinct(column: pa.ChunkedArray) -> Distinct:
+    """The distinct values of a string column, plain or dictionary encoded."""
     encoded = column.combine_chunks()
     if not pa.types.is_dictionary(encoded.type):
         encoded = encoded.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return encoded.dictionary.to_pylist(), codes.astype(np.int32, copy=False)
+    return Distinct(encoded.dictionary, codes.astype(np.int64, copy=False))

@@ -1,17 +1,24 @@
 """Profiles as rows of the lake's `profiles` table."""
 
 import json
+from base64 import b64decode, b64encode
 from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tasks.drift import sketches
-from tasks.drift.profile import MeanEmbedding, Novelty, Profile
+from tasks.drift import numbers, sketches
+from tasks.drift.mix import Mix
+from tasks.drift.numbers import Numbers
+from tasks.drift.predictions import Predictions
+from tasks.drift.profile import Novelty, Profile
+from tasks.drift.text import CELLS, FEATURES, WIDTH, Sample, Text
 from tasks.errors import DriftError
 
-VERSION = 1
+VERSION = 2
 """Of the row's meaning; raise it when an older reader would misread a row."""
 
 PROFILES = pa.schema(
@@ -26,7 +33,19 @@ PROFILES = pa.schema(
         pa.field("embedding", pa.binary()),
     ]
 )
-"""One row: one day's profile: exact counts as JSON, sketches of ids, embedding sum (float64)."""
+"""One row: one day's profile: counts and quantile sketches as JSON, theta sketches of ids, and the
+sums over embeddings (`_TEXT`, one after the other)."""
+
+_TEXT = {
+    "total": "<f8",
+    "projected": "<f8",
+    "outer": "<f4",
+    "features": "<f4",
+    "shown": "<f8",
+    "keys": "<f8",
+    "hashes": "<u8",
+    "vectors": "<f2",
+}
 
 
 def to_table(profile: Profile, revision: int) -> pa.Table:
@@ -37,20 +56,23 @@ def to_table(profile: Profile, revision: int) -> pa.Table:
     """
     if len(profile.days) != 1:
         raise DriftError(f"Only single days are stored, not {profile.period}: store its days.")
-    embedding = profile.embedding
+    text = profile.text
     facts = {
         "clicks": profile.clicks,
+        "click_spread": profile.click_spread,
         "impressions": profile.impressions,
-        "counts": profile.counts,
-        "clicks_by": profile.clicks_by,
-        "nulls": profile.nulls,
-        "new_items": asdict(profile.new_items),
-        "new_users": asdict(profile.new_users),
-        "embedding": embedding
+        "mixes": {name: _mix_facts(mix) for name, mix in profile.mixes.items()},
+        "numbers": {name: _number_facts(each) for name, each in profile.numbers.items()},
+        "types": profile.types,
+        "novelty": {name: asdict(each) for name, each in profile.novelty.items()},
+        "predictions": {name: each.to_json() for name, each in profile.predictions.items()},
+        "text": text
         and {
-            "encoder": embedding.encoder,
-            "squares": embedding.squares,
-            "rows": embedding.rows,
+            "encoder": text.encoder,
+            "rows": text.rows,
+            "squares": text.squares,
+            "width": len(text.total),
+            "sample": len(text.sample.keys),
         },
     }
     row = {
@@ -58,22 +80,60 @@ def to_table(profile: Profile, revision: int) -> pa.Table:
         "revision": revision,
         "version": VERSION,
         "rows": profile.rows,
-        "facts": json.dumps(facts, ensure_ascii=False, sort_keys=True),
+        "facts": json.dumps(facts, ensure_ascii=False, sort_keys=True, separators=(",", ":")),
         "items": profile.items.serialize(),
         "users": profile.users.serialize(),
-        "embedding": None if embedding is None else embedding.total.astype("<f8").tobytes(),
+        "embedding": None if text is None else _text_bytes(text),
     }
     return pa.Table.from_pylist([row], schema=PROFILES)
 
 
 def from_table(rows: pa.Table) -> list[Profile]:
-    """The profiles in `rows`, oldest day first.
+    """The profiles in `rows`, oldest day first; those that `outdated` names are left out.
 
     Raises:
-        DriftError: a row is of another version, or damaged.
+        DriftError: a row is of a newer version, or damaged.
     """
-    found = [_profile(row) for row in rows.to_pylist()]
+    current = rows.filter(pc.greater_equal(rows["version"], VERSION))
+    found = [_profile(row) for row in current.to_pylist()]
     return sorted(found, key=lambda profile: profile.days)
+
+
+def outdated(rows: pa.Table) -> list[date]:
+    """The days whose profile an older Dayspring wrote, with less in it than is compared now."""
+    days = rows.filter(pc.less(rows["version"], VERSION))["event_date"].to_pylist()
+    return sorted(days)
+
+
+def _mix_facts(mix: Mix) -> dict[str, Any]:
+    return {
+        "values": mix.values,
+        "rows": _plain(mix.rows),
+        "clicks": _plain(mix.clicks),
+        "spread": [float(f"{each:.6g}") for each in mix.spread.tolist()],
+        "total": mix.total,
+        "error": mix.error,
+        "capacity": mix.capacity,
+    }
+
+
+def _plain(counts: Any) -> list[float]:
+    """Whole numbers without their `.0`: most are, and JSON is text."""
+    return [int(each) if each.is_integer() else each for each in counts.tolist()]
+
+
+def _number_facts(each: Numbers) -> dict[str, Any]:
+    return {
+        "sketch": b64encode(each.sketch.serialize()).decode(),
+        "units": each.units,
+        "total": each.total,
+        "squares": each.squares,
+    }
+
+
+def _text_bytes(text: Text) -> bytes:
+    arrays = {**vars(text), **vars(text.sample)}
+    return b"".join(arrays[name].astype(kind).tobytes() for name, kind in _TEXT.items())
 
 
 def _profile(row: dict[str, Any]) -> Profile:
@@ -89,15 +149,18 @@ def _profile(row: dict[str, Any]) -> Profile:
             days=(day,),
             rows=row["rows"],
             clicks=facts["clicks"],
+            click_spread=facts["click_spread"],
             impressions=facts["impressions"],
-            counts=facts["counts"],
-            clicks_by=facts["clicks_by"],
-            nulls=facts["nulls"],
+            mixes={name: _mix(each) for name, each in facts["mixes"].items()},
+            numbers={name: _numbers(each) for name, each in facts["numbers"].items()},
+            types=facts["types"],
             items=sketches.restore(row["items"]),
             users=sketches.restore(row["users"]),
-            new_items=Novelty(**facts["new_items"]),
-            new_users=Novelty(**facts["new_users"]),
-            embedding=_embedding(facts["embedding"], row["embedding"]),
+            novelty={name: Novelty(**each) for name, each in facts["novelty"].items()},
+            text=_text(facts["text"], row["embedding"]),
+            predictions={
+                name: Predictions.from_json(each) for name, each in facts["predictions"].items()
+            },
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DriftError(
@@ -105,8 +168,35 @@ def _profile(row: dict[str, Any]) -> Profile:
         ) from error
 
 
-def _embedding(facts: dict[str, Any] | None, raw: bytes | None) -> MeanEmbedding | None:
+def _mix(facts: dict[str, Any]) -> Mix:
+    counts = {name: np.array(facts[name], np.float64) for name in ("rows", "clicks", "spread")}
+    return Mix(**{**facts, **counts, "values": tuple(facts["values"])})
+
+
+def _numbers(facts: dict[str, Any]) -> Numbers:
+    return Numbers(**{**facts, "sketch": numbers.restore(b64decode(facts["sketch"]))})
+
+
+def _text(facts: dict[str, Any] | None, raw: bytes | None) -> Text | None:
     if facts is None or raw is None:
         return None
-    total = np.frombuffer(raw, dtype="<f8").astype(np.float64)
-    return MeanEmbedding(facts["encoder"], total, facts["squares"], facts["rows"])
+    width, sample = facts.pop("width"), facts.pop("sample")
+    shapes = {
+        "total": (width,),
+        "projected": (WIDTH,),
+        "outer": (WIDTH, WIDTH),
+        "features": (FEATURES,),
+        "shown": (CELLS,),
+        "keys": (sample,),
+        "hashes": (sample,),
+        "vectors": (sample, WIDTH),
+    }
+    arrays, start = {}, 0
+    for name, kind in _TEXT.items():
+        size = int(np.prod(shapes[name]))
+        found = np.frombuffer(raw, kind, size, start)
+        arrays[name] = found.reshape(shapes[name]).astype(np.dtype(kind).newbyteorder("="))
+        start += found.nbytes
+    kept = Sample(**{name: arrays.pop(name) for name in ("keys", "hashes", "vectors")})
+    sums = {name: each.astype(np.float64) for name, each in arrays.items()}
+    return Text(**{**facts, **sums, "sample": kept})

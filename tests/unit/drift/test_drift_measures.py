@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import jensenshannon
 
 from tasks.drift import measures
+from tasks.drift.measures import Rate
 
 WEIGHTS = hnp.arrays(np.float64, 5, elements=st.floats(0, 1000, allow_subnormal=False)).filter(
     lambda weights: weights.sum() > 1e-3
@@ -43,60 +44,52 @@ def test_a_distribution_is_not_apart_from_itself(weights: np.ndarray) -> None:
     assert measures.jensen_shannon(shares, shares) == pytest.approx(0, abs=1e-12)
 
 
-def test_sampling_noise_is_what_resampling_shows() -> None:
-    draw = np.random.default_rng(3)
-    shares = np.array([0.4, 0.3, 0.2, 0.05, 0.05])
-    n, m = 400, 1500
-    apart = [
-        measures.jensen_shannon(draw.multinomial(n, shares) / n, draw.multinomial(m, shares) / m)
-        for _ in range(2000)
-    ]
-    noise = measures.jensen_shannon_noise(4, n, m)
-
-    assert np.mean(apart) == pytest.approx(noise, rel=0.05)
-    # 4 degrees of freedom: 5 % of the draws have a chance below 5 %
-    chances = [measures.chance(math.sqrt(each), math.sqrt(noise), 4) for each in apart]
-    assert 0.035 < np.mean(np.array(chances) < 0.05) < 0.065
+def test_effective_degrees_worked_by_hand() -> None:
+    assert measures.effective_degrees(np.ones(4)) == 4
+    # (1 + 1/2)² / (1 + 1/4)
+    assert measures.effective_degrees(np.array([1.0, 0.5])) == pytest.approx(1.8)
+    assert measures.effective_degrees(np.zeros(3)) == 1
 
 
 def test_log_ratio_worked_by_hand() -> None:
-    # ln((200.5 / 1001) / (100.5 / 1001)) = 0.691; pooled 0.1503, √(5.653 × 2 / 1001) = 0.1063
-    value, noise = measures.log_ratio(100, 1000, 200, 1000)
-    assert (value, noise) == (pytest.approx(0.6906, abs=1e-4), pytest.approx(0.1063, abs=1e-4))
-    assert measures.log_ratio(200, 1000, 100, 1000) == pytest.approx((value, noise))
+    # pooled 301 / 2002 = 0.15035; half a hit is 3.326 rows: ln((200.5 / 1003.3) / (100.5 / 1003.3))
+    # misses 0.84965: √(2 × 0.84965 / 150.85)
+    ratio = measures.log_ratio(Rate(100, 1000), Rate(200, 1000))
+    assert ratio == (pytest.approx(0.6906, abs=1e-4), pytest.approx(0.1061, abs=1e-4))
+    back = measures.log_ratio(Rate(200, 1000), Rate(100, 1000))
+    assert back == (pytest.approx(-ratio.signed), pytest.approx(ratio.noise))
 
 
-def test_log_ratio_noise_is_what_resampling_shows() -> None:
+def test_a_design_that_draws_pairs_doubles_the_variance() -> None:
+    single = measures.log_ratio(Rate(100, 1000), Rate(200, 1000))
+    pairs = measures.log_ratio(Rate(100, 1000, 2.0), Rate(200, 1000, 2.0))
+    assert pairs.noise == pytest.approx(single.noise * math.sqrt(2))
+
+
+@pytest.mark.parametrize("rows", [800, 60])
+def test_log_ratio_noise_is_what_resampling_shows(rows: int) -> None:
     draw = np.random.default_rng(4)
-    hits = draw.binomial([[3000], [800]], 0.1, (2, 4000))
-    ratios = [measures.log_ratio(int(a), 3000, int(b), 800) for a, b in hits.T]
+    hits = draw.binomial([[3000], [rows]], 0.1, (2, 4000))
+    ratios = [measures.log_ratio(Rate(int(a), 3000), Rate(int(b), rows)) for a, b in hits.T]
     values, noises = np.array(ratios).T
-    assert np.sqrt(np.mean(values**2)) == pytest.approx(noises.mean(), rel=0.05)
+    assert np.sqrt(np.mean(values**2)) == pytest.approx(noises.mean(), rel=0.15)
 
 
 def test_a_handful_of_rows_is_within_its_noise() -> None:
-    value, noise = measures.log_ratio(50, 1000, 1, 10)
-    assert value < noise
-    assert measures.log_ratio(0, 10, 0, 10)[0] == 0
+    ratio = measures.log_ratio(Rate(50, 1000), Rate(1, 10))
+    assert abs(ratio.signed) < ratio.noise
+    assert measures.log_ratio(Rate(0, 10), Rate(0, 10)).signed == 0
 
 
 def test_no_clicks_at_all_is_far_away_but_finite() -> None:
-    value, noise = measures.log_ratio(50, 1000, 0, 1000)
-    assert 10 * noise < value < 5
+    ratio = measures.log_ratio(Rate(50, 1000), Rate(0, 1000))
+    assert 10 * ratio.noise < -ratio.signed < 5
 
 
 def test_share_shift_worked_by_hand() -> None:
     # 0.4 and 0.6 of 100 each: pooled 0.5, error √(0.25 × 0.02) = 0.0707
     assert measures.share_shift(0.4, 100, 0.6, 100) == pytest.approx((0.2, 0.07071), abs=1e-4)
     assert measures.share_shift(0.4, 100, 0.6, 0) == (0, 0)
-
-
-def test_standardised_distance_worked_by_hand() -> None:
-    # means 0.5 apart, variance 1, noise² 1/100 + 1/100
-    zero, moved = np.zeros(2), np.array([0.3, 0.4])
-    value = measures.standardised_distance(zero, 1.0, 100, moved, 1.0, 100)
-    assert value == pytest.approx((0.5, math.sqrt(0.02)))
-    assert measures.standardised_distance(zero, 0.0, 1, zero, 0.0, 1) == (0, 0)
 
 
 def test_nothing_observed_without_noise_is_no_surprise() -> None:
