@@ -39,6 +39,9 @@ UNKNOWN = "(none)"
 CONTEXT_IMPRESSIONS = 50_000
 """Impressions whose contexts are read; an even sample of more."""
 
+_SMALL = 65_536
+"""Whole numbers below it are told apart by a table."""
+
 _TYPES = {
     "position": "number",
     "surface": "string",
@@ -132,14 +135,12 @@ class ContextColumns:
 
 def context_columns(day: DayColumns) -> ContextColumns:
     """A column for each field of the contexts."""
-    step = -(-len(day.slates.sizes) // CONTEXT_IMPRESSIONS)
-    chosen = np.flatnonzero(day.slates.codes % step == 0)
-    slates = Slates(day.slates.codes[chosen] // step, day.slates.sizes[::step])
+    if day.rows["context"].null_count == day.rows.num_rows:
+        return ContextColumns({}, {}, {"context": {context.NULL: day.rows.num_rows}})
+    chosen, slates = day.slates.every(-(-len(day.slates.sizes) // CONTEXT_IMPRESSIONS))
     contexts = day.rows["context"].take(pa.array(chosen))
     missing = contexts.null_count
     whole = {"string": len(contexts) - missing, context.NULL: missing}
-    if missing == len(contexts):
-        return ContextColumns({}, {}, {"context": whole})
     fields = context.read_fields(contexts)
     clicked = day.clicked[chosen]
     return ContextColumns(
@@ -177,6 +178,12 @@ def _first_rows(slates: Slates) -> Ints:
 
 def _whole_numbers(column: pa.ChunkedArray) -> tuple[Sequence[str], Ints]:
     """Distinct values as text, and each row's; -1 is null."""
+    if column.null_count == 0 and pc.min(column).as_py() >= 0 and pc.max(column).as_py() < _SMALL:
+        numbers_seen = column.to_numpy().astype(np.int64)
+        distinct = np.flatnonzero(np.bincount(numbers_seen))
+        place = np.zeros(_SMALL, np.int64)
+        place[distinct] = np.arange(len(distinct))
+        return [str(value) for value in distinct.tolist()], place[numbers_seen]
     encoded = column.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     return [str(value) for value in encoded.dictionary.to_pylist()], codes

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from tasks.drift import measures, rates, shares, text_effects
+from tasks.drift.classifier import classify
 from tasks.drift.context import NULL
 from tasks.drift.effect import Effect
 from tasks.drift.mix import Mix
@@ -30,7 +31,9 @@ _UNITS = {
 Column = TypeVar("Column")
 
 
-def measure_effects(reference: Profile, current: Profile) -> list[Effect]:
+def measure_effects(
+    reference: Profile, current: Profile, *, classifier: bool = False
+) -> list[Effect]:
     """Every column's shift from `reference` to `current`.
 
     | column | measure |
@@ -41,6 +44,7 @@ def measure_effects(reference: Profile, current: Profile) -> list[Effect]:
     | clicks_by_category, clicks_by_position, calibration_by_prediction | log ratio by group |
     | new_items, new_users, new_categories | share shift |
     | item_embedding, item_covariance, item_mmd | standardised, relative distance; MMD |
+    | item_classifier | AUC above 1/2, if `classifier` |
     | predictions | JS distance, where both have predictions of one version |
     | any column that may be null | null share |
     | schema | share of values of a type unseen before |
@@ -64,6 +68,7 @@ def measure_effects(reference: Profile, current: Profile) -> list[Effect]:
         _novelty("users", reference, current, _users),
         _novelty("categories", reference, current, _impressions),
         *text_effects.measure(reference.text, current.text),
+        classify(reference, current) if classifier else None,
         _predictions(reference, current),
         rates.calibration(reference, current),
         rates.calibration_by_prediction(reference, current),
@@ -167,7 +172,8 @@ def _schema(reference: Profile, current: Profile) -> Effect | None:
         rows = sum(now.values())
         for kind, times in now.items():
             if known and rows and kind not in known and kind != NULL:
-                words = f"{column} is {kind} in {percent(times / rows)}, was {' or '.join(sorted(known))}"
+                was = " or ".join(sorted(known))
+                words = f"{column} is {kind} in {percent(times / rows)} of rows, was {was}"
                 found.append((times / rows, words))
     if not found:
         return Effect("schema", "unseen type", 0.0, 0.0, "every column has the types it had")

@@ -13,6 +13,7 @@ summaries.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,11 @@ Ints = npt.NDArray[np.int64]
 MAX_VALUES = 1000
 """Values kept of one column: none is low by more than a thousandth of the rows."""
 
-CELLS = 4_000_000
-"""Impressions × values counted at once; beyond it an even sample of the impressions is."""
+SAMPLED = 20_000
+"""Impressions whose spread is measured: an even sample of more is as good."""
+
+CELLS = 1_000_000
+"""Impressions × values at once; beyond it fewer impressions are sampled."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,9 @@ def count(
         slates: the rows' impressions.
         capacity: most values to keep.
     """
-    there = codes >= 0
-    kept = codes if there.all() else codes[there]
-    rows = np.bincount(kept, minlength=len(values)).astype(np.float64)
-    clicks = sums(kept, clicked[there], len(values))
+    # code -1, where there is no value, is counted in a group before the first and left out
+    rows = np.bincount(codes + 1, minlength=len(values) + 1)[1:].astype(np.float64)
+    clicks = sums(codes + 1, clicked, len(values) + 1)[1:]
     spread = slates.spread(codes, rows)
     return combine([_sorted(values, rows, clicks, spread, capacity)])
 
@@ -103,29 +106,44 @@ class Slates:
     sizes: Floats
     """(M,) rows of each impression."""
 
+    def every(self, step: int) -> tuple[Ints, "Slates"]:
+        """The rows of every `step`-th impression, and which of them were shown together."""
+        if step == 1:
+            return np.arange(len(self.codes)), self
+        chosen = np.flatnonzero(self.codes % step == 0)
+        return chosen, Slates(self.codes[chosen] // step, self.sizes[::step])
+
+    @cached_property
+    def sample(self) -> tuple[int, Ints, "Slates"]:
+        """`every` so many that at most SAMPLED are left; the step first."""
+        step = max(1, -(-len(self.sizes) // SAMPLED))
+        return step, *self.every(step)
+
     def spread(self, codes: Ints, rows: Floats) -> Floats:
         """(K,) Σ over impressions of (rows of the value − share × rows)²: how much `rows` varies.
 
         If every row were drawn by itself it would be rows × (1 − share). A value that all rows of an
         impression share has more; one that comes once in every impression, such as a position, none.
         """
-        num_values = len(rows)
-        if not num_values:
-            return rows
-        step = max(1, -(-len(self.sizes) * num_values // CELLS))
-        chosen = (codes >= 0) if step == 1 else (codes >= 0) & (self.codes % step == 0)
-        impressions = self.codes if step == 1 else self.codes // step
-        cells = impressions * num_values + codes
-        sizes = self.sizes[::step]
-        counted = np.bincount(
-            cells if chosen.all() else cells[chosen], minlength=len(sizes) * num_values
-        ).reshape(len(sizes), num_values)
-        shares = rows / self.sizes.sum()
-        crossed = sizes @ counted
-        squares = np.einsum("mk,mk->k", counted, counted, dtype=np.float64)
-        spread = squares - 2 * shares * crossed + shares**2 * (sizes @ sizes)
-        unseen = counted.sum(axis=0) == 0
-        return np.where(unseen, rows, np.maximum(spread, 0.0) * step)
+        step, chosen, slates = self.sample
+        sampled = codes[chosen]
+        if (further := -(-len(slates.sizes) * len(rows) // CELLS)) > 1:
+            step, (chosen, slates) = step * further, slates.every(further)
+            sampled = sampled[chosen]
+        return step * _spread(sampled, slates, rows, rows / self.sizes.sum(), step)
+
+
+def _spread(codes: Ints, slates: Slates, rows: Floats, shares: Floats, step: int) -> Floats:
+    """`Slates.spread` over all impressions of `slates`; `rows` / step where none has the value."""
+    there = codes >= 0
+    cells = (slates.codes * len(rows) + codes)[there]
+    size = len(slates.sizes) * len(rows)
+    counted = np.bincount(cells, minlength=size).reshape(len(slates.sizes), len(rows))
+    counted = counted.astype(np.float64)
+    squares = np.einsum("mk,mk->k", counted, counted)
+    crossed = slates.sizes @ counted
+    spread = squares - 2 * shares * crossed + shares**2 * (slates.sizes @ slates.sizes)
+    return np.where(squares == 0, rows / step, np.maximum(spread, 0.0))
 
 
 def combine(mixes: Sequence[Mix]) -> Mix:

@@ -42,7 +42,7 @@ SAMPLE = 512
 CELLS = 2048
 """C: a power of two; a sum of squares is found to about √(2 / C) = 3 % of itself."""
 
-_CHUNK = 8192
+_CHUNK = 2048
 
 
 @dataclass(frozen=True)
@@ -111,38 +111,41 @@ def describe(items: Sequence[str], item_rows: npt.NDArray[np.int64], known: Item
     """
     at = pc.index_in(pa.array(items, pa.string()), value_set=known.ids)
     there = at.is_valid().to_numpy(zero_copy_only=False)
-    vectors = known.vectors[at.drop_null().to_numpy()]
+    places = at.drop_null().to_numpy()
     weights = item_rows[there].astype(np.float64)
-    width = known.vectors.shape[1]
-    projected = vectors @ projection(width)
-    moments = _moments(vectors, projected, weights)
     hashes = _hashes([item for item, inside in zip(items, there.tolist(), strict=True) if inside])
+    projected = np.empty((len(places), WIDTH), np.float32)
+    sums_of = _Sums(known.vectors.shape[1])
+    for first in range(0, len(places), _CHUNK):  # features are wide: never those of all items
+        part = slice(first, first + _CHUNK)
+        projected[part] = sums_of.add(known.vectors[places[part]], weights[part])
     return Text(
         known.encoder,
         float(weights.sum()),
-        *moments,
-        _count_sketch(hashes, weights),
-        _sample(hashes, weights, projected),
+        **vars(sums_of),
+        shown=_count_sketch(hashes, weights),
+        sample=_sample(hashes, weights, projected),
     )
 
 
-def _moments(
-    vectors: Singles, projected: Singles, weights: Floats
-) -> tuple[Floats, float, Floats, Floats, Floats]:
-    """Weighted sums, a chunk of items at a time: features are wide."""
-    width = vectors.shape[1]
-    total, squares = np.zeros(width), 0.0
-    mean, outer = np.zeros(WIDTH), np.zeros((WIDTH, WIDTH))
-    features = np.zeros(FEATURES)
-    for first in range(0, len(weights), _CHUNK):
-        part = slice(first, first + _CHUNK)
-        v, x, w = vectors[part], projected[part], weights[part].astype(np.float32)
-        total += w @ v
-        squares += float(w @ np.einsum("id,id->i", v, v))
-        mean += w @ x
-        outer += (x * w[:, None]).T @ x
-        features += w @ random_features(x)
-    return total, squares, mean, outer, features
+class _Sums:
+    """The sums of `Text` over embeddings, as they come."""
+
+    def __init__(self, width: int) -> None:
+        self.total, self.squares = np.zeros(width), 0.0
+        self.projected, self.outer = np.zeros(WIDTH), np.zeros((WIDTH, WIDTH))
+        self.features = np.zeros(FEATURES)
+
+    def add(self, vectors: Singles, weights: Floats) -> Singles:
+        """Add (I, D) embeddings; returns their (I, P) projections."""
+        x = vectors @ projection(vectors.shape[1])
+        w = weights.astype(np.float32)
+        self.total += w @ vectors
+        self.squares += float(w @ np.einsum("id,id->i", vectors, vectors))
+        self.projected += w @ x
+        self.outer += (x * w[:, None]).T @ x
+        self.features += w @ random_features(x)
+        return x
 
 
 def combine(parts: Sequence[Text | None]) -> Text | None:
@@ -199,7 +202,7 @@ def apart(reference: Text, current: Text) -> float:
 def _hashes(ids: Sequence[str]) -> Hashes:
     from pandas.util import hash_array
 
-    return hash_array(np.asarray(ids, dtype=object))
+    return hash_array(np.asarray(ids, dtype=object), categorize=False)
 
 
 def _count_sketch(hashes: Hashes, weights: Floats) -> Floats:

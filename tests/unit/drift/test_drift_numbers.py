@@ -1,0 +1,76 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.drift.numbers import KLL_K, Numbers, combine, cut, describe, restore
+
+VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300)
+
+
+def described(values: list[float] | np.ndarray) -> Numbers:
+    return describe(np.asarray(values, np.float64), len(values))
+
+
+@given(VALUES, VALUES)
+def test_moments_and_few_values_are_exact(first: list[float], second: list[float]) -> None:
+    both = combine([described(first), described(second)])
+    every = np.array(first + second)
+
+    assert both.sketch.n == both.units == len(every)
+    assert both.mean == pytest.approx(every.mean(), abs=1e-6)
+    assert both.squares == pytest.approx(every @ every)
+    assert both.rank_error == 0
+    assert both.quantile(0.5) in every
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(1, 99), st.sampled_from([0.05, 0.5, 0.99]))
+def test_ranks_of_merged_days_are_within_the_guarantee(seed: int, rank: float) -> None:
+    draw = np.random.default_rng(seed)
+    days = [draw.lognormal(seed % 3, 1, 20_000) for _ in range(5)]
+    parts = [described(day) for day in days]
+    for merged in (combine(parts), combine([parts[4], combine(parts[:2]), combine(parts[2:4])])):
+        every = np.sort(np.concatenate(days))
+        found = np.searchsorted(every, merged.quantile(rank)) / len(every)
+        # 0.34 % at 99 %: five standard errors
+        assert abs(found - rank) < 5 * merged.rank_error < 0.007
+        assert len(merged.sketch.serialize()) < 25_000
+
+
+def test_what_is_not_finite_is_left_out() -> None:
+    some = described([1.0, math.nan, math.inf, 3.0])
+    assert (some.sketch.n, some.mean) == (2, 2.0)
+    assert math.isnan(described([math.nan]).mean)
+
+
+def test_a_sketch_survives_its_bytes() -> None:
+    some = described(np.random.default_rng(1).normal(size=5 * KLL_K))
+    assert restore(some.sketch.serialize()).get_quantile(0.3) == some.quantile(0.3)
+
+
+def test_groups_are_equally_large_in_the_reference() -> None:
+    groups = cut(described(np.arange(100.0)), described(np.arange(50.0)), 4)
+
+    assert groups.before == pytest.approx([0.25] * 4, abs=0.02)
+    assert groups.now == pytest.approx([0.5, 0.5, 0, 0], abs=0.03)
+    assert groups.labels[0] == "below 25" and groups.labels[-1] == "above 75"
+
+
+def test_a_value_that_fills_a_group_stands_alone() -> None:
+    groups = cut(described([10.0] * 90 + [20.0] * 10), described([10.0, 5.0, 12.0, 20.0]), 10)
+
+    shares = dict(zip(groups.labels, groups.now.tolist(), strict=True))
+    assert dict(zip(groups.labels, groups.before.tolist(), strict=True))["10"] == pytest.approx(0.9)
+    assert (shares["below 10"], shares["10"]) == (0.25, 0.25)
+
+
+@given(VALUES, VALUES, st.integers(2, 12))
+def test_shares_of_groups_add_up(first: list[float], second: list[float], parts: int) -> None:
+    groups = cut(described(first), described(second), parts)
+    assert groups.before.sum() == pytest.approx(1)
+    assert groups.now.sum() == pytest.approx(1)
+    assert len(groups.labels) == len(groups.before) == len(groups.now)
+    assert min(groups.before.min(), groups.now.min()) >= 0
