@@ -36,7 +36,7 @@ COLUMNS = (*REQUIRED, *OPTIONAL)
 UNKNOWN = "(none)"
 """Category of an item of which the catalogue says none."""
 
-CONTEXT_IMPRESSIONS = 50_000
+CONTEXT_IMPRESSIONS = 20_000
 """Impressions whose contexts are read; an even sample of more."""
 
 _SMALL = 65_536

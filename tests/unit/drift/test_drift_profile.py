@@ -204,7 +204,7 @@ def test_a_profile_survives_its_table(rows: int, seed: int, embedded: bool) -> N
 
 
 def test_a_profile_of_everything_is_under_a_megabyte_and_survives() -> None:
-    rows = 60_000
+    rows = 20_000
     draw = np.random.default_rng(1)
     contexts = [
         "{"
@@ -281,3 +281,13 @@ def test_what_cannot_be_profiled_says_so() -> None:
         merge([day, day])
     with pytest.raises(DriftError, match="Only single days"):
         to_table(merge([day, profiled(day_rows(20), after(1))]), 1)
+
+
+def test_a_field_that_one_day_lacks_is_null_in_all_of_that_days_rows() -> None:
+    with_age = profiled(day_rows(30, context=['{"age": 3}'] * 30))
+    without = profiled(day_rows(50, context=['{"size": 3}'] * 50), after(1))
+    assert merge([with_age, without]).types["context.age"] == {"number": 30, "null": 50}
+    assert merge([without, profiled(day_rows(20), after(2))]).types["context.size"] == {
+        "number": 50,
+        "null": 20,
+    }
