@@ -9,7 +9,7 @@ Shapes: N rows.
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,11 +37,11 @@ class Field:
     """`context.device`; `context` is of contexts that are no objects."""
     types: dict[str, int]
     """Rows by JSON type; `null` where the field is missing or null."""
-    texts: tuple[str, ...] = ()
+    texts: tuple[str, ...]
     """Distinct texts and truth values."""
-    codes: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    codes: Ints
     """(N,) number of the row's text; -1 where it has none."""
-    numbers: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    numbers: npt.NDArray[np.float64]
     """(N,) NaN where it is no number."""
 
 

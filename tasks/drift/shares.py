@@ -5,6 +5,7 @@ Shapes: B groups of values.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -64,9 +65,11 @@ def of_numbers(column: str, reference: Numbers, current: Numbers, unit: str) -> 
     """A numeric column, in groups between quantiles of the reference."""
     groups = numbers.cut(reference, current, PARTS)
     labels = [f"{column} {name}" for name in groups.labels]
-    before = _drawn(groups.before, reference.units, reference.rank_error)
-    now = _drawn(groups.now, current.units, current.rank_error)
-    return js_distance(column, labels, before, now, unit)
+    before, now = _drawn(groups.before, reference.units), _drawn(groups.now, current.units)
+    error = reference.share_error**2 + current.share_error**2
+    effect = js_distance(column, labels, before, now, unit, error)
+    means = f"mean {current.mean:.3g}, was {reference.mean:.3g}"
+    return replace(effect, words=f"{effect.words}; {means}")
 
 
 def of_predictions(
@@ -89,13 +92,21 @@ def of_predictions(
 
 
 def js_distance(
-    column: str, labels: Sequence[str], before: Counted, now: Counted, unit: str
+    column: str,
+    labels: Sequence[str],
+    before: Counted,
+    now: Counted,
+    unit: str,
+    error: float = 0.0,
 ) -> Effect:
     """Root of the Jensen-Shannon divergence of two sides' shares.
 
     Under no change it is about Σ λ χ²₁ / (8 ln 2) with λ = variance of a share's difference over
     the share: Lin's divergence is a quarter of χ² to second order (Rao & Scott 1981: how a design
     that draws whole impressions weighs χ²).
+
+    Args:
+        error: variance that sketches add to the difference of a share.
     """
     n, m = before.rows.sum(), now.rows.sum()
     there = before.rows + now.rows > 0
@@ -109,7 +120,7 @@ def js_distance(
     design = np.divide(
         first_spread + second_spread, simple, out=np.ones_like(simple), where=simple > 0
     )
-    weights = design * (1 - pooled) * (1 / n + 1 / m)
+    weights = design * (1 - pooled) * (1 / n + 1 / m) + error / pooled
     return Effect(
         column,
         "JS distance",
@@ -133,10 +144,9 @@ def _summed(mix: Mix, weights: Shares, edges: list[int]) -> Shares:
     return measures.sums(groups, weights, len(edges) + 1)
 
 
-def _drawn(shares: Shares, units: float, rank_error: float = 0.0) -> Counted:
-    """Shares of so many draws; each edge of a group may be off by the sketch's error."""
-    variance = shares * (1 - shares) / units + 2 * rank_error**2
-    return Counted(shares * units, variance * units**2)
+def _drawn(shares: Shares, units: float) -> Counted:
+    """Shares of so many draws, each by itself."""
+    return Counted(shares * units, shares * (1 - shares) * units)
 
 
 def _labels(column: str, edges: list[int]) -> list[str]:

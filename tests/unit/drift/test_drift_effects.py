@@ -196,6 +196,7 @@ def test_fields_of_the_context_are_columns() -> None:
         assert calm[column].chance > 0.01
     assert moved["context.device"].words.startswith("phone: 78 % of candidates, was 6")
     assert "context.age above 41" in moved["context.age"].words
+    assert moved["context.age"].words.endswith("; mean 42.9, was 40")
 
 
 def test_a_field_that_comes_or_goes_is_a_null_share() -> None:
