@@ -109,6 +109,8 @@ def describe(items: Sequence[str], item_rows: npt.NDArray[np.int64], known: Item
         item_rows: (I,) candidates of each.
         known: embeddings of at least some of them.
     """
+    from threadpoolctl import threadpool_limits
+
     at = pc.index_in(pa.array(items, pa.string()), value_set=known.ids)
     there = at.is_valid().to_numpy(zero_copy_only=False)
     places = at.drop_null().to_numpy()
@@ -116,9 +118,11 @@ def describe(items: Sequence[str], item_rows: npt.NDArray[np.int64], known: Item
     hashes = _hashes([item for item, inside in zip(items, there.tolist(), strict=True) if inside])
     projected = np.empty((len(places), WIDTH), np.float32)
     sums_of = _Sums(known.vectors.shape[1])
-    for first in range(0, len(places), _CHUNK):  # features are wide: never those of all items
-        part = slice(first, first + _CHUNK)
-        projected[part] = sums_of.add(known.vectors[places[part]], weights[part])
+    # products this small lose more by waiting for another core than they gain by it
+    with threadpool_limits(1, "blas"):
+        for first in range(0, len(places), _CHUNK):  # features are wide: never those of all items
+            part = slice(first, first + _CHUNK)
+            projected[part] = sums_of.add(known.vectors[places[part]], weights[part])
     return Text(
         known.encoder,
         float(weights.sum()),
