@@ -193,7 +193,7 @@ def _refuse_faults(pipelines: Mapping[str, Pipeline], notices: Sequence[Notice] 
     Raises:
         ConfigError: all faults of all the pipelines, before a day is touched.
     """
-    from tasks.drift.compare import check_thresholds
+    from tasks.drift.thresholds import check_thresholds
     from tasks.interactions.source import check_source
     from tasks.notices.send import check_address
     from tasks.quality.expectations import check_expectations

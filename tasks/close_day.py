@@ -211,7 +211,8 @@ def _neighbouring_records(
 
 
 def _write_lists(workspace: Workspace, day: date, records: dict[date, dict[str, Any]]) -> None:
-    """The list of the latest days, and that of the day's month: what is older stays as it is."""
+    """The list of the latest days, their drift, and the list of the day's month: older ones stay."""
+    from tasks.report.drift import render_drift
     from tasks.report.page import MAX_DAYS, render_index
 
     months = sorted({month_of(each) for each in [*newest_closed(workspace), day]})
@@ -220,3 +221,4 @@ def _write_lists(workspace: Workspace, day: date, records: dict[date, dict[str, 
     for name, shown in (("index", latest), (month_of(day), of_month)):
         page = render_index(shown, months=months)
         (workspace.reports / f"{name}.html").write_text(page, encoding="utf-8")
+    (workspace.reports / "drift.html").write_text(render_drift(latest), encoding="utf-8")

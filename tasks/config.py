@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from tasks.config_drift import Drift
 from tasks.config_finetune import Complaints, Finetune, PipelineName
 from tasks.config_retrain import Retrain
 
@@ -137,13 +138,6 @@ class Validate(Section):
     """Severity by built-in rule; all are critical by default."""
     expectations: tuple[Expectation, ...] = ()
     """Further rules, by Great Expectations class name."""
-
-
-class Drift(Section):
-    """What counts as a changed world."""
-
-    thresholds: dict[str, Ratio] = {}
-    """Effect size by column above which it has drifted; the others keep their default."""
 
 
 class Promote(Section):

@@ -1,10 +1,11 @@
-"""Stage: the day's profile against the champion's training window."""
+"""Stage: the day's profile against the days before it and those that the champion learned from."""
 
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from tasks.config import zone
 from tasks.context import CLICK_DAYS
+from tasks.drift_history import past_days
 from tasks.memory import recorded, remembered
 from tasks.notify import tell_drift
 from tasks.references import ChampionRecord, DriftFound, Published
@@ -14,6 +15,7 @@ from tasks.workspace import Workspace
 if TYPE_CHECKING:
     from tasks.drift.profile import Profile
     from tasks.drift.text import ItemEmbeddings
+    from tasks.drift.verdict import Measured
 
 
 @stage
@@ -35,18 +37,40 @@ def detect_drift(
 
 
 def _detect(workspace: Workspace, published: Published, champion: ChampionRecord) -> DriftFound:
-    from tasks.drift.compare import compare
-    from tasks.drift.profile import merge
+    from tasks.drift.verdict import judge
 
-    day, one = published.day, timedelta(days=1)
+    day, one, drift = published.day, timedelta(days=1), workspace.config.drift
     recent = _stored_profiles(workspace, day - timedelta(days=CLICK_DAYS), day - one)
     profile = _profile(workspace, published, champion, recent)
-    # Read by themselves: a champion may have learned from days that are long past.
-    reference = _stored_profiles(workspace, *_reference_days(workspace, day, champion.version))
-    if not reference:
+    measured = _measured(workspace, profile, day, champion.version)
+    if not measured:
         return DriftFound(report=None)
-    report = compare(merge(reference), profile, thresholds=workspace.config.drift.thresholds)
+    report = judge(
+        day,
+        measured,
+        past_days(workspace, day),
+        thresholds=drift.thresholds,
+        false_alarm_days=drift.false_alarm_days,
+    )
     return DriftFound(report=report.to_json())
+
+
+def _measured(
+    workspace: Workspace, profile: "Profile", day: date, version: str | None
+) -> "dict[str, Measured]":
+    """The day's effects against each of its references that has a profile."""
+    from tasks.drift.effects import measure_effects
+    from tasks.drift.profile import merge
+    from tasks.drift.verdict import Measured
+
+    found = {}
+    for name, (first, last) in _references(workspace, day, version).items():
+        # Read by themselves: a champion may have learned from days that are long past.
+        if stored := _stored_profiles(workspace, first, last):
+            reference = merge(stored)
+            effects = measure_effects(reference, profile)
+            found[name] = Measured(reference.period, len(stored), effects)
+    return found
 
 
 def _stored_profiles(workspace: Workspace, first: date, last: date) -> "list[Profile]":
@@ -58,7 +82,7 @@ def _stored_profiles(workspace: Workspace, first: date, last: date) -> "list[Pro
     stored = workspace.lake.read("profiles", columns=PROFILES.names, days=(first, last))
     if days := outdated(stored):
         logger.info(
-            "left out of the reference: %s, profiled by an older Dayspring; --force runs a day again",
+            "left out of references: %s, profiled by an older Dayspring; --force runs a day again",
             ", ".join(map(str, days)),
         )
     return from_table(stored)
@@ -122,21 +146,32 @@ def _embeddings(workspace: Workspace, ids, catalogue) -> "ItemEmbeddings":  # ty
     return ItemEmbeddings(ids, items.vectors, encoder.digest)
 
 
-def _reference_days(workspace: Workspace, day: date, version: str | None) -> tuple[date, date]:
-    """The champion's training days before `day`; the recent window before there is a champion."""
+def _references(
+    workspace: Workspace, day: date, version: str | None
+) -> dict[str, tuple[date, date]]:
+    """First and last day of each reference: the days before, and the champion's where they differ."""
+    from tasks.drift.past import CHAMPION, ROLLING
+
+    week = timedelta(days=workspace.config.drift.rolling_days)
     yesterday = day - timedelta(days=1)
+    before = day - week, yesterday
     live = workspace.registry.version(version) if version else None
     if live is None or live.trained_from is None or live.trained_through is None:
-        return day - timedelta(days=workspace.config.finetune.window_days), yesterday
+        return {ROLLING: before}
     local = zone(workspace.config)
     first, last = (
         moment.astimezone(local).date() for moment in (live.trained_from, live.trained_through)
     )
-    return first, min(last, yesterday)
+    last = min(last, yesterday)
+    # A few days lack weekdays: the champion's world is that of the week up to its newest day.
+    learned = min(first, last - week + timedelta(days=1)), last
+    return {ROLLING: before} if learned == before else {ROLLING: before, CHAMPION: learned}
 
 
 def _words(found: DriftFound) -> str:
     if found.report is None:
         return "nothing to compare with yet"
     moved = [f"{c['column']} ({c['words']})" for c in found.report["columns"] if c["drifted"]]
-    return "; ".join(moved) if moved else f"none against {found.report['reference']}"
+    said = "; ".join(moved) if moved else f"none against {found.report['reference']}"
+    learning = found.report["learning"]
+    return f"{said}; {learning}" if learning else said

@@ -38,7 +38,7 @@ def render_day(record: Record, history: Sequence[Record]) -> str:
         record: the day's JSON document.
         history: the records of earlier days, in any order, for the chart of AUC.
     """
-    days = _days([*history, record])
+    days = by_day([*history, record])
     contest = record.get("contest") or {}
     curves = contest.get("curves") or {}
     columns = sorted((record.get("drift") or {}).get("columns") or [], key=words.excess)[::-1]
@@ -72,7 +72,7 @@ def render_index(records: Sequence[Record], months: Sequence[str] = ()) -> str:
         records: the days to list: the latest ones, or those of a month.
         months: such as 2026-03, oldest first: each has a list of its own, `<month>.html`.
     """
-    days = _days(records)
+    days = by_day(records)
     return render(
         "page_index.html.j2",
         pipeline=days[-1].get("pipeline") if days else "Dayspring",
@@ -136,6 +136,8 @@ def _environment() -> Environment:
         verdict_words=words.verdict_words,
         gain_words=words.gain_words,
         drift_words=words.drift_words,
+        against_words=words.against_words,
+        usual_words=words.usual_words,
         total=words.total_seconds,
         **_style(),
     )
@@ -162,7 +164,7 @@ def _style() -> dict[str, Any]:
     return {"style": Markup(style), "policy": Markup(policy)}  # noqa: S704 - our own file
 
 
-def _days(records: Sequence[Record]) -> list[Record]:
+def by_day(records: Sequence[Record]) -> list[Record]:
     """The last record of each day, oldest day first."""
     newest = {str(record.get("day")): record for record in records}
     return [newest[day] for day in sorted(newest)]

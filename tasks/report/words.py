@@ -160,6 +160,26 @@ def drifted_columns(record: Record) -> list[Record]:
     return sorted((c for c in columns if c.get("drifted")), key=excess, reverse=True)
 
 
+AGAINST = {"rolling": "the days before", "champion": "the champion's days"}
+"""A drift's reference in words: sudden drifts show against the first, gradual ones against the other."""
+
+
+def against_words(column: Record) -> str:
+    """The reference from which a column moved most."""
+    return AGAINST.get(str(column.get("reference")), MISSING)
+
+
+def usual_words(column: Record) -> list[tuple[str, bool]]:
+    """A column's effect beside what is usual, against each reference; and whether it drifted."""
+    told = []
+    for name, seen in (column.get("against") or {}).items():
+        high = as_number(seen.get("high"))
+        usual = "learning what is usual" if high is None else f"usual up to {high:.3f}"
+        effect = f"{AGAINST.get(name, name)}: {decimal(seen.get('value'))}, {usual}"
+        told.append((effect, bool(seen.get("drifted"))))
+    return told
+
+
 def excess(column: Record) -> float:
     """A column's drift as a multiple of its threshold; 0 where either is unknown."""
     value, threshold = as_number(column.get("value")), as_number(column.get("threshold"))

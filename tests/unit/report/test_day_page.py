@@ -129,7 +129,11 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_runs():
         assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.elements}
         attributes = [(k, v) for _, pairs in page.elements for k, v in pairs.items()]
         assert not [k for k, _ in attributes if k.startswith("on") or k in {"src", "style"}]
-        assert {v for k, v in attributes if k == "href"} <= {"index.html", "./2026-03-06.html"}
+        assert {v for k, v in attributes if k == "href"} <= {
+            "index.html",
+            "./drift.html",
+            "./2026-03-06.html",
+        }
         assert not re.search(r"https?:|url\(|@import", html)
 
 
@@ -199,7 +203,7 @@ def test_days_are_shown_once_in_order_and_promotions_are_marked():
 def test_the_index_lists_the_newest_day_first():
     page = Page(render_index([make_quiet_record(), make_record()]))
     links = [pairs["href"] for tag, pairs in page.elements if tag == "a"]
-    assert links == ["./2026-03-06.html", "./2026-03-06.html", "./2026-03-03.html"]
+    assert links == ["./drift.html", "./2026-03-06.html", "./2026-03-06.html", "./2026-03-03.html"]
     assert "+0.0120 (+0.0040 to +0.0200)" in page.text
 
 

@@ -7,8 +7,10 @@ import pyarrow as pa
 import pytest
 from small_portals import MONDAY, shares_of, world_of
 
-from tasks.drift.compare import compare
+from tasks.drift.effects import measure_effects
+from tasks.drift.past import ROLLING
 from tasks.drift.profile import profile_day
+from tasks.drift.verdict import Measured, judge
 from tasks.simulator.settings import Shift, SimulatorSettings
 from tasks.simulator.simulate import generate_day
 from tasks.simulator.vocabulary import EVENT, TOPICS
@@ -48,7 +50,8 @@ def drifted(*shifts):
         profiles.append(
             profile_day(rows, world_of(SimulatorSettings(), number).day, catalogue=catalogue)
         )
-    report = compare(*profiles, thresholds={})
+    measured = {ROLLING: Measured("the day before", 1, measure_effects(*profiles))}
+    report = judge(profiles[1].days[0], measured, [], thresholds={}, false_alarm_days=60)
     return {column.column for column in report.columns if column.drifted}
 
 
