@@ -1,8 +1,9 @@
 """Long histories of a simulated portal, in memory: profiles, and the verdicts of the code of a day.
 
 Slates and clicks are the simulator's (`tasks.simulator`), whose interests wander, whose items come and
-go, and whose weekends differ. A title's embedding is the mean of its words' embeddings, so that a
-history of thousands of items takes seconds.
+go, and whose weekends differ. A title's embedding is a mean of its words' embeddings, in which
+words of no topic hardly count, so that a history of thousands of items takes seconds; for days with and
+without an event's words, mean and MMD then move as much as with the encoder's own embeddings.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,9 +20,9 @@ from tasks.drift.effects import measure_effects
 from tasks.drift.past import CHAMPION, ROLLING, PastDay, past_day
 from tasks.drift.profile import ItemEmbeddings, Profile, merge, profile_day
 from tasks.drift.verdict import DriftReport, Measured, judge
+from tasks.simulator import vocabulary
 from tasks.simulator.clicks import day_rows, find_level, item_ids
 from tasks.simulator.settings import Shift, SimulatorSettings
-from tasks.simulator.vocabulary import TOPICS
 from tasks.simulator.world import World, first_world, next_world
 
 FIRST = date(2026, 3, 2)
@@ -30,6 +31,9 @@ MOST_SLATES = 20_000
 """Impressions that are drawn one by one; of larger days each is shown several times, and clicked anew:
 days that vary a little more than they would."""
 ROLLING_DAYS, NOVELTY_DAYS = 7, 14
+GENERIC = 0.1
+"""Weight of a word of no topic in a title."""
+Vector = npt.NDArray[np.float32]
 CHAMPION_DAYS = 14
 """A new champion after so many days."""
 
@@ -108,7 +112,7 @@ class Portal:
         if self.impressions > MOST_SLATES:
             rows = repeated(rows, round(self.impressions / MOST_SLATES), self.seed)
         ids = item_ids(world.items.number)
-        topics = pa.array([TOPICS[topic].topic for topic in world.items.topic])
+        topics = pa.array([vocabulary.TOPICS[topic].topic for topic in world.items.topic])
         earlier = self.profiles[-NOVELTY_DAYS:]
         return profile_day(
             rows.drop_columns(["event_id", "click_probability"]),
@@ -161,34 +165,31 @@ def title_vectors(titles: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 @cache
-def _title_vector(title: str) -> npt.NDArray[np.float32]:
-    words = word_vectors()
-    mean = np.mean(
-        [words[word] for word in title.lower().replace(":", "").split() if word in words], axis=0
-    )
+def _title_vector(title: str) -> Vector:
+    vectors = word_vectors()
+    mean = np.sum([vectors[word] for word in _words(title) if word in vectors], axis=0)
     return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)
 
 
 @cache
-def word_vectors() -> Mapping[str, npt.NDArray[np.float32]]:
-    """The base encoder's vector of every word that a title can have."""
+def word_vectors() -> Mapping[str, Vector]:
+    """The base encoder's vector of every word of the simulator, by how much it says of a title."""
     from tasks.recommender.base import load_base
     from tasks.recommender.encoder import Encoder
-    from tasks.simulator import vocabulary
 
-    words = {
+    about = {
         word
-        for topic in TOPICS
+        for topic in vocabulary.TOPICS
         for part in (topic.nouns, topic.verbs, topic.adjectives)
         for word in part
-    }
-    words |= {*vocabulary.EVENT, *vocabulary.GENERIC_NOUNS, *vocabulary.GENERIC_PEOPLE}
-    words |= {
-        word
-        for headline in vocabulary.HEADLINES
-        for word in headline.lower().replace(":", "").split()
-        if "{" not in word
-    }
-    ordered = sorted(words)
+    } | set(vocabulary.EVENT)
+    others = {*vocabulary.GENERIC_NOUNS, *vocabulary.GENERIC_PEOPLE}
+    others |= {word for line in vocabulary.HEADLINES for word in _words(line) if "{" not in word}
+    ordered = sorted(about | others)
     encoder = Encoder(load_base("all-MiniLM-L6-v2", device="cpu", precision="fp32"))
-    return dict(zip(ordered, encoder.encode(ordered), strict=True))
+    encoded = zip(ordered, encoder.encode(ordered), strict=True)
+    return {word: vector * (1.0 if word in about else GENERIC) for word, vector in encoded}
+
+
+def _words(title: str) -> list[str]:
+    return title.lower().replace(":", "").split()

@@ -68,7 +68,9 @@ def _measured(
         # Read by themselves: a champion may have learned from days that are long past.
         if stored := _stored_profiles(workspace, first, last):
             reference = merge(stored)
-            effects = measure_effects(reference, profile)
+            effects = measure_effects(
+                reference, profile, classifier=workspace.config.drift.classifier
+            )
             found[name] = Measured(reference.period, len(stored), effects)
     return found
 

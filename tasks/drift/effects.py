@@ -7,10 +7,11 @@ alone would show stands beside it. Whether a size is unusual is for who knows th
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from tasks.drift import measures, rates, shares, text_effects
+from tasks.drift import measures, rates, same_items, shares, text_effects
 from tasks.drift.classifier import classify
 from tasks.drift.context import NULL
 from tasks.drift.effect import Effect
+from tasks.drift.item_clicks import ITEM
 from tasks.drift.mix import Mix
 from tasks.drift.numbers import Numbers
 from tasks.drift.profile import Profile
@@ -40,7 +41,7 @@ def measure_effects(
     |---|---|
     | category, surface, context.FIELD of texts; position, hour | JS distance of the shares |
     | candidates, history_length, dwell_seconds, context.FIELD of numbers | the same, between quantiles |
-    | click_rate, volume, calibration | log ratio |
+    | click_rate, clicks_on_same_items, volume, calibration | log ratio |
     | clicks_by_category, clicks_by_position, calibration_by_prediction | log ratio by group |
     | new_items, new_users, new_categories | share shift |
     | item_embedding, item_covariance, item_mmd | standardised, relative distance; MMD |
@@ -58,10 +59,11 @@ def measure_effects(
     if not reference.rows or not current.rows:
         raise DriftError("A profile without rows cannot be compared: profile the days again.")
     found = [
-        *_in_both(reference.mixes, current.mixes, _mix),
+        *_in_both(_but_items(reference.mixes), current.mixes, _mix),
         *_in_both(reference.numbers, current.numbers, _numbers),
         _volume(reference, current),
         rates.click_rate(reference, current),
+        same_items.measure(reference, current),
         rates.clicks_by("category", reference, current),
         rates.clicks_by("position", reference, current),
         _novelty("items", reference, current, _impressions),
@@ -85,6 +87,10 @@ def _in_both(
 ) -> list[Effect]:
     names = [name for name in reference if name in current]
     return [measure(name, reference[name], current[name]) for name in names]
+
+
+def _but_items(mixes: Mapping[str, Mix]) -> dict[str, Mix]:
+    return {name: each for name, each in mixes.items() if name != ITEM}
 
 
 def _mix(column: str, reference: Mix, current: Mix) -> Effect:

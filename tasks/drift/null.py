@@ -24,6 +24,10 @@ POWER = 2 / 3
 OUTLYING = 5.0
 """Robust standard deviations above the median beyond which a day is no usual one."""
 
+INDEPENDENT = 0.5
+"""Share of the days that count as independent ones: neighbours share their stories, and their
+references overlap. With all of them, simulated quiet days alarmed twice as often as is said."""
+
 RHYTHM = 2.0
 """Variance between weekdays over that within them that chance gives one time in ten."""
 
@@ -137,7 +141,7 @@ def _predict(scaled: Floats, weekdays: npt.NDArray[Any], weekday: int) -> Usual:
     alike = max(int((weekdays == weekday).sum()), 1)
     spread = math.sqrt(variance * (1 + (1 - share) / days + share / alike))
     size = max(centre, 0.0) ** (1 / POWER)
-    return Usual(days, size, centre, spread, degrees)
+    return Usual(days, size, centre, spread, INDEPENDENT * degrees)
 
 
 def _rhythm_share(scaled: Floats, own: Floats, groups: int) -> float:

@@ -25,6 +25,7 @@ from tasks.drift.day_columns import (
     listed_types,
     read_columns,
 )
+from tasks.drift.item_clicks import ITEM, count_items
 from tasks.drift.mix import Mix
 from tasks.drift.numbers import Numbers
 from tasks.drift.predictions import Predictions
@@ -61,7 +62,8 @@ class Profile:
     """Sampling variance of `clicks`: that of whole impressions drawn again."""
     impressions: int
     mixes: Mapping[str, Mix]
-    """category, surface, position, hour, and texts of the context (`context.device`)."""
+    """category, surface, position, hour, texts of the context (`context.device`), and the most shown
+    items."""
     numbers: Mapping[str, Numbers]
     """candidates, history_length, dwell_seconds, and numbers of the context."""
     types: Mapping[str, Counts]
@@ -120,6 +122,7 @@ def profile_day(
     user_rows = np.bincount(columns.user_codes, minlength=len(columns.users)).astype(np.int64)
     fields = context_columns(columns)
     mixes = {**listed_mixes(columns, catalogue, time_zone), **fields.mixes}
+    mixes[ITEM] = count_items(columns.items, columns.item_codes, columns.clicked)
     described = {**listed_numbers(columns), **fields.numbers}
     return Profile(
         days=(day,),

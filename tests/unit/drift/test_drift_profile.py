@@ -225,7 +225,7 @@ def test_a_profile_of_everything_is_under_a_megabyte_and_survives() -> None:
     )  # fmt: skip
     stored = to_table(profile, 1)
 
-    assert len(profile.mixes) + len(profile.numbers) == 4 + 2 + 16
+    assert len(profile.mixes) + len(profile.numbers) == 5 + 2 + 16
     assert stored.nbytes < 1_000_000
     (back,) = from_table(stored)
     assert to_table(back, 1) == stored
