@@ -3,11 +3,12 @@
 from dataclasses import field
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from tasks.recommender.recipe import STRICT, Digits
+from tasks.recommender.recipe import Digits
 
+STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 Size = Annotated[float, Field(gt=0), Digits]
 
 

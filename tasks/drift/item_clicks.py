@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tasks.drift.measures import sums
-from tasks.drift.mix import Floats, Ints, Mix, combine
+from tasks.drift.mix import Floats, Ints, Mix
 
 ITEM = "item"
 """The mix's name; its values come and go, so its shares are not compared."""
@@ -22,9 +22,15 @@ def count_items(items: Sequence[str], codes: Ints, clicked: Floats) -> Mix:
         codes: (N,) the item of each row.
         clicked: (N,) 1 where the row was clicked.
     """
-    order = np.argsort(np.array(items, dtype=object))
-    rows = np.bincount(codes, minlength=len(items)).astype(np.float64)[order]
-    clicks = sums(codes, clicked, len(items))[order]
-    names = tuple(items[place] for place in order)
+    rows = np.bincount(codes, minlength=len(items)).astype(np.float64)
+    total, cut = float(rows.sum()), 0.0
+    if len(items) > CAPACITY:
+        # Misra and Gries' step, before the names are sorted: most items of a day are rare
+        cut = float(np.partition(rows, -CAPACITY - 1)[-CAPACITY - 1])
+    at = np.flatnonzero(rows > cut)
+    names, order = np.unique(np.array([items[i] for i in at], dtype=object), return_index=True)
+    at = at[order]
+    left = rows[at] - cut
+    clicks = sums(codes, clicked, len(items))[at] * left / rows[at]
     # an item comes at most once in an impression, so its rows vary as a count does
-    return combine([Mix(names, rows, clicks, rows, float(rows.sum()), capacity=CAPACITY)])
+    return Mix(tuple(names.tolist()), left, clicks, left, total, cut, CAPACITY)

@@ -54,7 +54,7 @@ def test_an_effect_worked_by_hand():
     past = days([1.0, 3.0**1.5] * 7, noises=0.5)
     usual = usual_effect(past, next_day(past), 0.5)
     assert usual.size == pytest.approx(2.0**1.5)
-    assert (usual.days, usual.degrees) == (14, 13)
+    assert (usual.days, usual.degrees) == (14, 13 / 2)
     assert usual.spread == pytest.approx(math.sqrt(14 / 13 * (1 + 1 / 14)))
     assert usual.chance(2.0**1.5) == pytest.approx(0.5)
     assert usual.chance(usual.high(0.01)) == pytest.approx(0.01)
