@@ -56,13 +56,20 @@ def drift(pipeline: str, day: str, report: Mapping[str, Any]) -> Message:
     """Columns that moved past their thresholds."""
     moved: Sequence[Mapping[str, Any]] = [c for c in report["columns"] if c["drifted"]]
     figures = "; ".join(
-        f"{c['column']} {c['value']:.3f} of {c['threshold']:g} ({c['words']})" for c in moved
+        f"{c['column']} {c['value']:.3f} of {c['threshold']:g} against {_period(report, c)} ({c['words']})"
+        for c in moved
     )
     return _message(
         f"{_about(pipeline, day)}: {', '.join(str(c['column']) for c in moved)} drifted",
-        f"Against {report['reference']}: {figures}.",
+        f"{figures}.",
         f"Look: dayspring report {pipeline} {day}",
     )
+
+
+def _period(report: Mapping[str, Any], column: Mapping[str, Any]) -> str:
+    """The days from which a column moved."""
+    held = report.get("references", {}).get(column.get("reference"), {})
+    return str(held.get("period", report["reference"]))
 
 
 def _about(pipeline: str, day: str | None) -> str:

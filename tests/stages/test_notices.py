@@ -77,16 +77,19 @@ def test_drift_is_told_with_the_columns_that_moved(workspace, listener):
         "value": 0.4,
         "threshold": 0.1,
         "words": "sports 31 %, was 12 %",
+        "reference": "rolling",
     }
     report = {
         "drifted": True,
-        "reference": "2026-03-02 to 2026-03-04",
+        "reference": "2026-02-02 to 2026-02-04",
+        "references": {"rolling": {"period": "2026-03-02 to 2026-03-04", "days": 3}},
         "columns": [{**column, "drifted": True}, {**column, "column": "hour", "drifted": False}],
     }
     tell_drift(workspace, record(workspace, "profiled", evidence={"report": report}))
     [notice] = listener.notices
     assert notice["title"] == "portal 2026-03-05: category drifted"
-    assert "category 0.400 of 0.1 (sports 31 %, was 12 %)" in notice["message"]
+    told = "category 0.400 of 0.1 against 2026-03-02 to 2026-03-04 (sports 31 %, was 12 %)."
+    assert told in notice["message"]
 
 
 def test_a_day_without_drift_is_no_news(workspace, listener):
