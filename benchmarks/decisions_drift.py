@@ -5,7 +5,6 @@ the code that judges a pipeline's days, the days of learning included. Seeds dif
 which thresholds were chosen (those are below 10,000).
 """
 
-import copy
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -128,7 +127,7 @@ def shifts_of(seed: int) -> Shifted:
             for name, (kind, strength) in SHIFTS.items():
                 found[name].append(portal.shifted(kind, strength).drifted)
         if day in GRADUAL_FROM:
-            slowly.append(day_found(copy.deepcopy(portal)))
+            slowly.append(day_found(portal.branch()))
         portal.live()
     return Shifted(found, slowly)
 

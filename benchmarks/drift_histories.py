@@ -6,7 +6,8 @@ words of no topic hardly count, so that a history of thousands of items takes se
 without an event's words, mean and MMD then move as much as with the encoder's own embeddings.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.drift.effects import measure_effects
 from tasks.drift.past import CHAMPION, ROLLING, PastDay, past_day
@@ -60,13 +62,14 @@ class Portal:
         self.click_level = find_level(self.settings, FIRST)
         self.world = first_world(self.settings, FIRST)
 
-    def days(self, number: int) -> Iterator[DriftReport]:
-        """Live through the next `number` days; the verdict on each."""
-        for _ in range(number):
-            yield self.live()
+    def branch(self) -> "Portal":
+        """The same portal, whose days to come leave this one as it is."""
+        other = copy.copy(self)
+        other.profiles, other.past = [*self.profiles], [*self.past]
+        return other
 
     def live(self, **shifts: float) -> DriftReport:
-        """The next day as `shifted` sees it, remembered."""
+        """The next day, with shifts on it or none, remembered; the verdict on it."""
         profile = self.profile(self.world_with(**shifts))
         report = self.verdict(profile)
         self.past.append(past_day(profile.days[0], report.to_json()))
@@ -146,9 +149,7 @@ def repeated(rows: pa.Table, times: int, seed: int) -> pa.Table:
         clicked = draw.random(rows.num_rows) < rows["click_probability"].to_numpy()
         dwell = np.exp(np.log(40) + 0.7 * draw.standard_normal(rows.num_rows))
         changed = {
-            "impression_id": pa.compute.binary_join_element_wise(
-                rows["impression_id"], str(number), "-"
-            ),
+            "impression_id": pc.binary_join_element_wise(rows["impression_id"], str(number), "-"),
             "label": pa.array(clicked.astype(np.int8)),
             "dwell_seconds": pa.array(dwell, mask=~clicked),
         }
