@@ -27,8 +27,8 @@ SHIFTS = {
     "category mix by 10 points": ("category_mix", 0.1),
     "click rate × 1.2": ("click_rate", 0.2),
     "a new topic with 10 % of items": ("new_topic", 0.1),
-    # three in ten of the items born, which have a third of the day's candidates
-    "new vocabulary in 10 % of candidates, old categories": ("new_vocabulary", 0.3),
+    # a third of the items born, and these have a third of the day's candidates
+    "new vocabulary in a tenth of candidates, old categories": ("new_vocabulary", 1 / 3),
     "10 % of first-page slates read on the second": ("position_mix", 0.1),
 }
 PLANTED_ON = range(36, 61, 4)

@@ -3,18 +3,19 @@
 from dataclasses import field
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from tasks.recommender.recipe import Digits
+from tasks.knobs import STRICT, Digits
 
-STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 Size = Annotated[float, Field(gt=0), Digits]
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
+@dataclass(frozen=True, kw_only=True)
 class Drift:
     """What counts as a changed world."""
+
+    __pydantic_config__ = STRICT
 
     thresholds: dict[str, Size] = field(default_factory=dict)
     """Smallest shift that matters, by column; the others keep their default."""

@@ -27,10 +27,9 @@ def count_items(items: Sequence[str], codes: Ints, clicked: Floats) -> Mix:
     if len(items) > CAPACITY:
         # Misra and Gries' step, before the names are sorted: most items of a day are rare
         cut = float(np.partition(rows, -CAPACITY - 1)[-CAPACITY - 1])
-    at = np.flatnonzero(rows > cut)
-    names, order = np.unique(np.array([items[i] for i in at], dtype=object), return_index=True)
-    at = at[order]
+    kept = sorted(np.flatnonzero(rows > cut).tolist(), key=items.__getitem__)
+    at = np.array(kept, dtype=np.int64)
     left = rows[at] - cut
     clicks = sums(codes, clicked, len(items))[at] * left / rows[at]
     # an item comes at most once in an impression, so its rows vary as a count does
-    return Mix(tuple(names.tolist()), left, clicks, left, total, cut, CAPACITY)
+    return Mix(tuple(items[i] for i in kept), left, clicks, left, total, cut, CAPACITY)

@@ -24,9 +24,9 @@ from tasks.drift.thresholds import threshold_of
 LEARNING_FACTOR = 3.0
 """While what is usual is not known, a shift counts from so many times its threshold."""
 
-SPENT = 0.65
-"""Of the allowed false alarms: usual days vary a little more than a normal distribution has it. It was set
-on simulated days, on other seeds than benchmarks/decisions_drift.py has."""
+SPENT = 0.5
+"""Of the allowed false alarms: usual days vary more than a normal distribution has it, so that as many again
+come of themselves. Set on simulated days of other seeds than benchmarks/decisions_drift.py has."""
 
 NEEDS_PAST = ("new_items", "new_users", "new_categories")
 """Not judged while learning: where memory is still filling, everything is new."""
