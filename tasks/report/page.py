@@ -41,7 +41,11 @@ def render_day(record: Record, history: Sequence[Record]) -> str:
     days = by_day([*history, record])
     contest = record.get("contest") or {}
     curves = contest.get("curves") or {}
-    columns = sorted((record.get("drift") or {}).get("columns") or [], key=words.excess)[::-1]
+    columns = sorted(
+        (record.get("drift") or {}).get("columns") or [],
+        key=lambda column: (bool(column.get("drifted")), words.excess(column)),
+        reverse=True,
+    )
     return render(
         "page_day.html.j2",
         record=record,
