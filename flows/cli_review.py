@@ -78,6 +78,42 @@ def approve(
 
 
 @app.command()
+def promote(
+    pipeline: PipelineName,
+    version: Version,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote it whatever the gate said.")
+    ] = False,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why; needed with --force, and kept.")
+    ] = "",
+    actor: Actor = None,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Say what the gate said of VERSION; with --force, put it in service all the same.
+
+    Without --force nothing is changed, and the exit code is 1 unless VERSION is live.
+    """
+    from tasks.review import follow_up, gate_said, version_number
+    from tasks.review import force as put_live
+    from tasks.workspace import open_workspace
+
+    number = version_number(version)
+    if force:
+        follow_up(
+            _decide(config, pipeline, actor, reason, as_json, lambda w, r: put_live(w, number, r))
+        )
+        return
+    found = gate_said(open_workspace(config.resolve(), pipeline), number)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        typer.echo(found.words)
+    raise typer.Exit(0 if found.is_live else 1)
+
+
+@app.command()
 def reject(
     pipeline: PipelineName,
     version: Version,

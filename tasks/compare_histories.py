@@ -75,7 +75,7 @@ def _cost(workspace: Workspace, records: Sequence[Record]) -> Record:
     went_live = {
         move.model_version
         for move in workspace.journal.moves()
-        if move.event in ("promoted", "approved") and move.key != INHERITED
+        if move.event in ("promoted", "approved", "forced") and move.key != INHERITED
     }
     return {
         "days": len(records),

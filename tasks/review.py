@@ -1,4 +1,4 @@
-"""A person's decisions about versions: approve, reject, roll back. No Prefect: they are fast.
+"""A person's decisions about versions: approve, reject, force, roll back. No Prefect: they are fast.
 
 Each is carried into the registry first, under its lock, and recorded in the journal after that from
 what the registry remembers; so a repeat after a kill records the decision that was made.
@@ -28,7 +28,7 @@ class Decided:
 
     pipeline: str
     decision: str
-    """approved | rejected | rolled back."""
+    """approved | rejected | promoted | promoted by force | rolled back."""
     version: str | None
     """The version decided about; after a rollback, the one that is live again (None: zero-shot)."""
     champion: str | None
@@ -51,6 +51,53 @@ class Decided:
         if self.decision == "rolled back":
             return f"{self.pipeline}: {before}rolled back; {live}."
         return f"{self.pipeline}: {name_of(self.version)} {before}{self.decision} by {self.by}; {live}."
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a version stands that somebody wants to be promoted."""
+
+    pipeline: str
+    version: str
+    champion: str | None
+    """What is live now."""
+    verdict: str
+    """The gate's."""
+    reason: str
+    """The gate's sentence."""
+    waits: bool
+    """Whether it waits for approval."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is nothing to promote."""
+        return self.champion == self.version
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that `--json` prints."""
+        return asdict(self) | {"live": self.is_live, "next": self.next}
+
+    @property
+    def next(self) -> str | None:
+        """The command that promotes it; None for the champion."""
+        if self.is_live:
+            return None
+        verb, force = ("approve", "") if self.waits else ("promote", "--force ")
+        return f"dayspring {verb} {self.pipeline} {self.version} {force}--reason TEXT"
+
+    @property
+    def words(self) -> str:
+        """What the gate said, and what could be done, for the terminal."""
+        name, said = name_of(self.version), f"{self.verdict}: {self.reason}".rstrip(": ")
+        if self.is_live:
+            return f"{self.pipeline}: {name} is live."
+        told = f"{self.pipeline}: {name} is not live. The gate said {said}."
+        if self.waits:
+            return f"{told}\nIt waits for approval: {self.next}"
+        return (
+            f"{told}\nWith --force it would replace {name_of(self.champion)} whatever the gate said, and "
+            f"the journal would keep who did it and why: {self.next}"
+        )
 
 
 def review_of(by: str, reason: str) -> "Review":
@@ -142,6 +189,43 @@ def reject(workspace: Workspace, version: str, review: "Review") -> Decided:
     outcome = Outcome(decided.reason, decided.by, model_version=version)
     workspace.journal.once(f"review/v{version}/rejected", "rejected", lambda: outcome)
     return decided
+
+
+def force(workspace: Workspace, version: str, review: "Review") -> Decided:
+    """Put a version in service whatever the gate said of it; who and why is journalled.
+
+    `follow_up` does the rest, as after a rollback.
+
+    Raises:
+        RegistryError: there is no such version, its files are damaged, or the champion changed meanwhile.
+    """
+    from tasks.registry.version import FORCED, REVIEW
+
+    reconcile(workspace)
+    workspace.registry.force(version, expected=workspace.registry.standing()[0], review=review)
+    reconcile(workspace)
+    state = workspace.registry.version(version).tags.get(REVIEW)
+    decision = "promoted by force" if state == FORCED else "promoted"
+    return _decided(workspace, version, decision, review)
+
+
+def gate_said(workspace: Workspace, version: str) -> Standing:
+    """What the gate said of a version, and what forcing it would do; nothing is changed.
+
+    Raises:
+        RegistryError: there is no such version.
+    """
+    from tasks.registry.version import REASON, REVIEW, VERDICT, WAITING
+
+    tags = workspace.registry.version(version).tags
+    return Standing(
+        workspace.name,
+        version,
+        workspace.registry.standing()[0],
+        tags.get(VERDICT, "not judged"),
+        tags.get(REASON, ""),
+        waits=tags.get(REVIEW) == WAITING,
+    )
 
 
 def roll_back(workspace: Workspace, to: str | None, review: "Review") -> Decided:

@@ -84,7 +84,7 @@ def waiting_versions(workspace: Workspace) -> list[str]:
     journal = workspace.journal
     decided = {
         entry.model_version
-        for event in ("approved", "rejected")
+        for event in ("approved", "rejected", "forced")
         for entry in journal.entries(event=event)
     }
     waiting = [entry.model_version for entry in journal.entries(event="waiting")]

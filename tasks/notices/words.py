@@ -31,8 +31,12 @@ def failure(pipeline: str, run: str, error: str, champion: str | None, repeat: s
 def promotion(
     pipeline: str, day: str | None, live: str, event: str, actor: str, reason: str, since: str
 ) -> Message:
-    """Another model is live: promoted, approved or rolled back to."""
-    what = {"rolled_back": "is live again: rolled back", "approved": "is live: approved"}
+    """Another model is live: promoted, approved, forced or rolled back to."""
+    what = {
+        "rolled_back": "is live again: rolled back",
+        "approved": "is live: approved",
+        "forced": "is live: a person put it there, whatever the gate said",
+    }
     return _message(
         f"{_about(pipeline, day)}: {live} {what.get(event, 'is live: promoted')}",
         f"By {actor}: {reason}.",

@@ -37,7 +37,7 @@ JOURNAL = pa.schema(
 LIVE_SINCE = "live_since"
 """Evidence key: when the alias moved, ISO 8601. After a kill, a move is recorded later."""
 
-MOVES = ("promoted", "approved", "rolled_back")
+MOVES = ("promoted", "approved", "forced", "rolled_back")
 """Events after which `model_version` is live; null means the zero-shot model."""
 
 ATTEMPTS = 8

@@ -39,6 +39,7 @@ from tasks.registry.version import (
     DIGEST,
     EVIDENCE,
     FINGERPRINT,
+    FORCED,
     INTERVAL,
     LAST_MOVE,
     LIVE_SINCE,
@@ -241,7 +242,8 @@ class Registry:
             if (standing := self._standing(candidate, compared_with, evidence)) is not None:
                 return standing
             told = {VERDICT: "promote", REASON: reason, COMPARED_WITH: compared_with or ZERO_SHOT}
-            return self._crown(candidate, told, evidence, still_ours)
+            move = ("promoted", "dayspring", reason)
+            return self._crown(candidate, told, evidence, still_ours, move)
 
     def wait(
         self,
@@ -289,7 +291,32 @@ class Registry:
                 compared_with = None if rival == ZERO_SHOT else rival
                 return Promotion(False, _overtaken(version, compared_with, live), None)
             told = {VERDICT: "promote", **review.tags(APPROVED)}
-            return self._crown(candidate, told, {}, still_ours, review)
+            move = ("approved", review.by, review.reason)
+            return self._crown(candidate, told, {}, still_ours, move)
+
+    def force(self, version: str, *, expected: str | None, review: Review) -> Promotion:
+        """Make `version` champion whatever the gate said of it; the gate's words stay on it.
+
+        A repeat, and a version that is live already, change nothing.
+
+        Args:
+            expected: the champion that is to be replaced, as the person saw it; None is the
+                zero-shot model.
+
+        Raises:
+            RegistryError: the champion is another one meanwhile, or the version cannot be loaded.
+        """
+        self.download(version)
+        with self._changing(f"Promoting version {version} of {self.name}") as still_ours:
+            candidate, live = self.version(version), self.champion()
+            if live is not None and live.version == version:
+                self._withdraw(candidate)
+                return Promotion(True, _decided(candidate), live.live_since)
+            found = live.version if live else None
+            if found != expected:
+                raise RegistryError(_not_expected(found, expected, "replaced"))
+            move = ("forced", review.by, review.reason)
+            return self._crown(candidate, review.tags(FORCED), {}, still_ours, move)
 
     def reject(self, version: str, review: Review) -> bool:
         """End the waiting of `version` without promoting it; False if it was rejected before.
@@ -324,11 +351,7 @@ class Registry:
         ):
             live, last = alias.champion(), alias.last_move()
             if live != expected:
-                raise RegistryError(
-                    f"{_called(live)} is live, and not {_called(expected)}, which was to be rolled "
-                    "back: somebody else was faster. Nothing was changed; look again with "
-                    "`dayspring review`."
-                )
+                raise RegistryError(_not_expected(live, expected, "rolled back"))
             tags = self._story_of_rollback(alias, to, live, review)
             before = alias.tags(live) if live else None
             since = _time_of(before, LIVE_SINCE)
@@ -519,14 +542,17 @@ class Registry:
         told: dict[str, str],
         evidence: Mapping[str, object],
         still_ours: Callable[[], None],
-        review: Review | None = None,
+        moved: tuple[str, str, str],
     ) -> Promotion:
-        """Write the story, then move the alias; the caller holds the lock and has compared."""
-        live, reason = self.champion(), review.reason if review else told[REASON]
+        """Write the story, then move the alias; the caller holds the lock and has compared.
+
+        Args:
+            moved: the move's event, who made it, and why.
+        """
+        live, (event, by, reason) = self.champion(), moved
         last = self._last_move()
         since = moment_after(last.at if last else None, live.live_since if live else None)
         self._judge(candidate, told | {LIVE_SINCE: since.isoformat()}, evidence)
-        event, by = ("approved", review.by) if review else ("promoted", "dayspring")
         move = Move(event, candidate.version, since, by, reason)
         self._client.set_registered_model_tag(self.name, LAST_MOVE, move.to_json())
         still_ours()
@@ -597,6 +623,13 @@ def _overtaken(challenger: str, compared_with: str | None, live: ModelVersion | 
 
 def _called(version: str | None) -> str:
     return f"Version {version}" if version else "The zero-shot model"
+
+
+def _not_expected(live: str | None, expected: str | None, what: str) -> str:
+    return (
+        f"{_called(live)} is live, and not {_called(expected)}, which was to be {what}: somebody else "
+        "was faster. Nothing was changed; look again with `dayspring review`."
+    )
 
 
 def _decided(version: ModelVersion) -> str:

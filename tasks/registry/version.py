@@ -45,6 +45,8 @@ ROLLED_BACK = "rolled back"
 """It was live, and a person took it out of service."""
 RESTORED = "restored"
 """A person rolled back to it."""
+FORCED = "forced"
+"""A person put it live whatever the gate said of it; the tags of the verdict still tell that."""
 
 REVIEW_BY = "review_by"
 """Tag: who brought the version into its state of review."""
@@ -169,7 +171,7 @@ class Move:
     """The alias `champion` came to stand elsewhere."""
 
     event: str
-    """promoted | approved | rolled_back."""
+    """promoted | approved | forced | rolled_back."""
     version: str | None
     """The version that is live from then on; None is the zero-shot model."""
     at: datetime
