@@ -40,7 +40,7 @@ pipelines:
     schedule: {{cron: "30 4 * * *"}}
     retrain: {{any: [{{rule: always}}]}}
     finetune: {{shots: 64}}
-    promote: {{min_gain: 0.0, confidence: 0.9}}
+    promote: {{min_gain: 0.0}}
 """
 
 

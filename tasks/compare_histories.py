@@ -9,6 +9,9 @@ from tasks.workspace import Workspace
 
 Record = dict[str, Any]
 
+CONFIDENCE = 0.9
+"""Of the interval of the daily difference."""
+
 
 @stage
 def compare_histories(
@@ -23,7 +26,7 @@ def compare_histories(
     difference = paired_difference(
         [before["champion_auc"] if before else None for before, _ in pairs],
         [record["champion_auc"] for record in records],
-        confidence=workspace.config.promote.confidence,
+        confidence=CONFIDENCE,
     )
     assert workspace.replay is not None
     page = workspace.reports / "comparison.html"

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from tasks.config_drift import Drift
 from tasks.config_finetune import Complaints, Finetune, PipelineName
+from tasks.config_promote import Promote
 from tasks.config_retrain import Retrain
 
 Ratio = Annotated[float, Field(gt=0)]
@@ -138,21 +139,6 @@ class Validate(Section):
     """Severity by built-in rule; all are critical by default."""
     expectations: tuple[Expectation, ...] = ()
     """Further rules, by Great Expectations class name."""
-
-
-class Promote(Section):
-    """The bar for going live."""
-
-    min_gain: float = Field(ge=0, lt=0.5)
-    """Impression AUC that the challenger must gain over the champion."""
-    confidence: float = Field(gt=0.5, lt=1)
-    """Confidence of the interval that has to clear it."""
-    holdout_share: float = Field(0.3, gt=0, lt=1)
-    """Share of the day's impressions, the latest ones, on which both are judged."""
-    min_impressions: int = Field(100, ge=2)
-    """Fewest judged impressions for any verdict."""
-    approval: Literal["automatic", "manual"] = "automatic"
-    """manual: a challenger that won waits for a person's `dayspring approve`."""
 
 
 class Compute(Section):

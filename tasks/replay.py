@@ -61,7 +61,7 @@ def replay_workspace(
         )
     replay = Replay(real.name, name)
     # Nobody reviews what never goes live, and nobody is told of it.
-    promote = config.promote.model_copy(update={"approval": "automatic"})
+    promote = replace(config.promote, approval="automatic")
     config = config.model_copy(update={"promote": promote})
     return replace(real, name=replay.full_name, config=config, replay=replay, notices=())
 

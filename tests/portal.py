@@ -30,7 +30,7 @@ def write_config(
         "schedule": {"cron": "30 4 * * *"},
         "retrain": {"any": [{"rule": "always"}]},
         "finetune": {"shots": 512, "window_days": 3, "head_epochs": 8, "adapter_epochs": 0},
-        "promote": {"min_gain": 0.0, "confidence": 0.8, "min_impressions": 30},
+        "promote": {"min_gain": 0.0, "false_promotions_a_year": 100, "min_impressions": 30},
     }
     for section, values in changes.items():
         pipeline[section] = {**pipeline.get(section, {}), **values}

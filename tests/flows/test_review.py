@@ -38,7 +38,7 @@ def config(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("manual")
     settings = SimulatorSettings(seed=3, num_users=300, impressions_per_day=900, births_per_day=60)
     simulate(settings, out=folder / "logs", first_day=DAYS[0], days=2)
-    bar = {"approval": "manual", "confidence": 0.6}
+    bar = {"approval": "manual", "false_promotions_a_year": 150}
     return write_config(folder, folder / "logs", promote=bar)
 
 

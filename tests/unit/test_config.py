@@ -20,7 +20,7 @@ PIPELINE = {
     "schedule": {"cron": "0 4 * * *"},
     "retrain": {"any": [{"rule": "always"}]},
     "finetune": {"shots": 64},
-    "promote": {"min_gain": 0.002, "confidence": 0.9},
+    "promote": {"min_gain": 0.002},
 }
 
 
@@ -62,7 +62,7 @@ def test_all_errors_are_reported_at_once_each_with_its_path(tmp_path):
         tmp_path,
         source={"format": "json", "interactions": "x", "items": "y", "colums": {}},
         finetune={"shots": "many"},
-        promote={"min_gain": 0.1},
+        promote={"false_promotions_a_year": 2},
     )
     with pytest.raises(ConfigError) as caught:
         load_config(path)
@@ -71,7 +71,7 @@ def test_all_errors_are_reported_at_once_each_with_its_path(tmp_path):
     assert "pipelines.news.source.format: 'json': input should be 'jsonl', 'csv'" in message
     assert "pipelines.news.source.colums: unknown key; did you mean columns?" in message
     assert "pipelines.news.finetune.shots: 'many'" in message
-    assert "pipelines.news.promote.confidence: is missing and has no default" in message
+    assert "pipelines.news.promote.min_gain: is missing and has no default" in message
 
 
 def test_a_variable_comes_from_the_environment_or_its_default(tmp_path):
@@ -146,7 +146,7 @@ def test_a_day_that_leaves_no_shots_is_refused(tmp_path):
     path = write(
         tmp_path,
         finetune={"shots": 64, "validation_share": 0.4},
-        promote={"min_gain": 0, "confidence": 0.9, "holdout_share": 0.6},
+        promote={"min_gain": 0, "holdout_share": 0.6},
     )
     with pytest.raises(ConfigError, match="leaves no shots"):
         load_config(path)
@@ -320,3 +320,28 @@ def test_knobs_that_contradict_each_other_are_all_told_by_their_paths(tmp_path):
     assert f"{above}contrast.simcse: 0.1 needs a network that is trained" in said
     assert f"{above}augment.copies: 1 would repeat the shots unaltered" in said
     assert f"{above}selection.hardness: 0.5 chooses among skips" in said
+
+
+def test_confidence_is_told_what_replaced_it(tmp_path):
+    path = write(tmp_path, promote={"min_gain": 0.002, "confidence": 0.9})
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    said = "pipelines.news.promote.confidence: is replaced by false_promotions_a_year"
+    assert said in str(caught.value)
+    assert "has 1 error" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"),
+    [("false_promotions_a_year", 0), ("shadow_days", -1), ("shadows", 0), ("shadow_days", True)],
+)
+def test_a_bar_that_makes_no_sense_is_refused(tmp_path, knob, value):
+    with pytest.raises(ConfigError, match=rf"pipelines\.news\.promote\.{knob}: "):
+        load_config(write(tmp_path, promote={"min_gain": 0.0, knob: value}))
+
+
+def test_the_challengers_of_shadow_are_judged_on_their_own_day_too(tmp_path):
+    pipeline = load_config(write(tmp_path)).pipelines["news"]
+    assert pipeline.promote.looks == 1 + pipeline.promote.shadow_days
+    changed = with_overrides(pipeline, ["promote.shadow_days=0"])
+    assert changed.promote.looks == 1

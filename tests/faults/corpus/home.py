@@ -21,7 +21,7 @@ CONFIG = {
             # The first day has no champion and trains one; after it a day is only scored.
             "retrain": {"any": [{"rule": "cadence", "every_days": 30}]},
             "finetune": {"base": "base", "shots": 64, "head_epochs": 30, "adapter_epochs": 0},
-            "promote": {"min_gain": 0.0, "confidence": 0.51, "min_impressions": 2},
+            "promote": {"min_gain": 0.0, "false_promotions_a_year": 150, "min_impressions": 2},
         }
     },
 }
