@@ -1,12 +1,14 @@
 """The section `promote` of pipelines.yaml: the bar for going live."""
 
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from tasks.config_finetune import Complaints
-from tasks.recommender.recipe import STRICT, Digits
+from tasks.evaluation.limits import Guardrails
+from tasks.knobs import STRICT, Digits
 
 REPLACED = (
     "confidence: is replaced by false_promotions_a_year, the promotions without a true gain that a "
@@ -34,6 +36,9 @@ class Promote:
     """Most challengers in shadow at once: each is one more model to score a day with."""
     approval: Literal["automatic", "manual"] = "automatic"
     """manual: a challenger that won waits for a person's `dayspring approve`."""
+
+    guardrails: Guardrails = field(default_factory=Guardrails)
+    """What a challenger must not break while it gains, each with a verdict of its own."""
 
     @model_validator(mode="before")
     @classmethod

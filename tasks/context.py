@@ -4,6 +4,7 @@ All of it is read with the rows' own times in mind: the ranker uses only complet
 impression, so handing it more than that does no harm.
 """
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -25,16 +26,21 @@ CLICK_DAYS = 30
 ROW_COLUMNS = ["event_time", "impression_id", "user_id", "item_id", "position", "label", "history"]
 
 
-def day_rows(workspace: Workspace, published: Published, *, days: int = 1) -> pa.Table:
+def day_rows(
+    workspace: Workspace, published: Published, *, days: int = 1, also: Sequence[str] = ()
+) -> pa.Table:
     """The rows of the `days` days that end with the published one, in time order.
 
     They are read at the version that the day was published with, so a repeat sees the same rows
     even if later days have brought late ones since.
+
+    Args:
+        also: columns beside those that every ranker reads.
     """
     first = published.day - timedelta(days=days - 1)
     rows = workspace.lake.read(
         "interactions",
-        columns=[*ROW_COLUMNS, "event_date"],
+        columns=[*ROW_COLUMNS, *also, "event_date"],
         days=(first, published.day),
         version=published.interactions,
     )

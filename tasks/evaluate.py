@@ -1,23 +1,19 @@
 """Stage: champion and challenger on the same impressions, which neither has seen."""
 
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 
 from tasks.context import day_rows, published_context
-from tasks.errors import EvaluationError
 from tasks.memory import remembered
 from tasks.models import incumbent_before, load, name_of
-from tasks.references import Challenger, ContestHeld, Published
+from tasks.references import Challenger, ContestHeld, Published, Shadow
 from tasks.shot_evidence import examination_of
 from tasks.stage import logger, stage
 from tasks.training_rows import split_window
+from tasks.weighing import Rows, Weighed, columns_of_groups, weigh
 from tasks.workspace import Workspace
-
-if TYPE_CHECKING:
-    from tasks.evaluation.slates import Floats
-    from tasks.recommender.protocol import Ranker
 
 
 @stage
@@ -37,15 +33,6 @@ def evaluate(workspace: Workspace, published: Published, challenger: Challenger)
 
 
 def _judge(workspace: Workspace, published: Published, challenger: Challenger) -> ContestHeld:
-    from tasks.evaluation.bar import Bar
-    from tasks.evaluation.contest import hold_contest
-    from tasks.evaluation.curves import curves
-    from tasks.evaluation.gain_by_slice import gain_by_slice
-    from tasks.evaluation.gate import decide
-    from tasks.recommender.score import score
-    from tasks.recommender.slices import slices_of
-
-    bar = workspace.config.promote
     incumbent = incumbent_before(workspace, challenger.holdout_from)
     live = workspace.registry.champion()
     if live is not None and live.version != incumbent:
@@ -56,54 +43,76 @@ def _judge(workspace: Workspace, published: Published, challenger: Challenger) -
             "so they cannot judge it",
             contest=None,
         )
-    holdout = _impressions_since(day_rows(workspace, published), challenger.holdout_from)
-    context = published_context(workspace, holdout, published)
-    champion = load(workspace, incumbent)
-    old = score(champion, holdout, context)
-    new = score(load(workspace, challenger.version), holdout, context)
-    judged = (old, new, holdout["label"], holdout["impression_id"], holdout["user_id"])
-    seed = workspace.config.finetune.seed
-    examined = None
-    if workspace.config.finetune.propensity:
-        examined = _examined(workspace, published, holdout, champion)
-    try:
-        contest = hold_contest(*judged, confidence=bar.confidence, seed=seed, examined=examined)
-    except EvaluationError as error:
-        return ContestHeld(
-            compared_with=incumbent,
-            decision="not enough evidence",
-            reason=f"the contest is undefined: {error}",
-            contest=None,
-        )
-    level = (1 - bar.confidence) / 2
-    verdict = decide(contest, Bar(bar.min_gain, level, bar.min_impressions, looks=1))
-    slices = gain_by_slice(
-        *judged, slices_of(holdout, context), confidence=bar.confidence, seed=seed
-    )
-    drawn = {
-        "champion": curves(old, holdout["label"]),
-        "challenger": curves(new, holdout["label"]),
-    }
+    day = day_rows(workspace, published, also=columns_of_groups(workspace))
+    holdout = _impressions_since(day, challenger.holdout_from)
+    rows = rows_to_judge(workspace, published, holdout, incumbent)
+    found = weigh(workspace, rows, first_look(workspace, published, challenger.version, incumbent))
     return ContestHeld(
         compared_with=incumbent,
-        decision=verdict.decision,
-        reason=verdict.reason,
-        contest={
-            **contest.to_json(),
-            "min_gain": bar.min_gain,
-            "slices": [each.to_json() for each in slices],
-            "curves": drawn,
-        },
+        decision=found.decision,
+        reason=found.reason,
+        contest=found.contest and {**found.contest, **_shown(workspace, rows, found)},
     )
 
 
-def _examined(
-    workspace: Workspace, published: Published, holdout: pa.Table, champion: "Ranker"
-) -> "Floats":
-    """(N,) how much the positions of the holdout's rows are looked at, as the rows before it tell."""
-    recent, replay = split_window(workspace, published)
-    seen = [recent.shots, replay]
-    return examination_of(workspace, published, seen, champion).at(holdout["position"])
+def first_look(
+    workspace: Workspace, published: Published, version: str, champion: str | None
+) -> Shadow:
+    """How a challenger of this day is judged, now and on the days in shadow that may follow."""
+    from tasks.evaluation.bar import challenger_level
+
+    bar = workspace.config.promote
+    return Shadow(
+        version=version,
+        begun=published.day,
+        until=published.day + timedelta(days=bar.shadow_days),
+        compared_with=champion,
+        level=challenger_level(bar.false_promotions_a_year),
+        looks=bar.looks,
+    )
+
+
+def rows_to_judge(
+    workspace: Workspace, published: Published, rows: pa.Table, champion: str | None
+) -> Rows:
+    """The rows with the champion's answers to them."""
+    from tasks.recommender.score import score
+
+    context = published_context(workspace, rows, published)
+    ranker = load(workspace, champion)
+    examined = None
+    if workspace.config.finetune.propensity:
+        # as the rows before the holdout tell how much a position is looked at
+        recent, replay = split_window(workspace, published)
+        known = examination_of(workspace, published, [recent.shots, replay], ranker)
+        examined = known.at(rows["position"])
+    scores = score(ranker, rows, context)
+    return Rows(published, rows, context, ranker, scores, examined)
+
+
+def _shown(workspace: Workspace, rows: Rows, found: Weighed) -> dict[str, Any]:
+    """What a page shows beside the verdict: both models' curves; slices, where no rule is about them."""
+    from tasks.evaluation.curves import curves
+    from tasks.evaluation.gain_by_slice import gain_by_slice
+    from tasks.recommender.slices import slices_of
+
+    assert found.contest is not None
+    table = rows.table
+    sides = {"champion": rows.champion_scores, "challenger": found.scores}
+    shown = {"curves": {side: curves(scores, table["label"]) for side, scores in sides.items()}}
+    if workspace.config.promote.guardrails.slices:
+        return shown
+    slices = gain_by_slice(
+        rows.champion_scores,
+        found.scores,
+        table["label"],
+        table["impression_id"],
+        table["user_id"],
+        slices_of(table, rows.context),
+        confidence=found.contest["confidence"],
+        seed=workspace.config.finetune.seed,
+    )
+    return {**shown, "slices": [each.to_json() for each in slices]}
 
 
 def _impressions_since(rows: pa.Table, moment: datetime) -> pa.Table:

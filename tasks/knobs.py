@@ -1,8 +1,8 @@
 """What every block of knobs in pipelines.yaml has in common, wherever its dataclass lives."""
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ConfigDict
 
-STRICT = {"extra": "forbid", "use_attribute_docstrings": True, "allow_inf_nan": False}
+STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 """What pydantic does with these dataclasses where pipelines.yaml is read."""
 
 

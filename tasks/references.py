@@ -170,6 +170,24 @@ class ContestHeld(Reference):
     """Both models' metrics, gain and interval; None when the holdout ranks nothing."""
 
 
+class Shadow(BaseModel):
+    """A challenger that is judged again on the days after its own, before anything trains on them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    begun: date
+    """The day that it was trained and first judged on."""
+    until: date
+    """The last day on which it is judged."""
+    compared_with: str | None
+    """The champion's version; None is the zero-shot model. Evidence against another one is void."""
+    level: float
+    """The error that it may spend, over all days on which it is judged."""
+    looks: int
+    """Most such days."""
+
+
 class Verdict(Reference):
     """What became of the challenger."""
 
@@ -178,6 +196,60 @@ class Verdict(Reference):
     model_version: str
     live_since: datetime | None
     """When it became champion; None if it did not."""
+    shadow: Shadow | None = None
+    """Set where it stays to be judged on the following days."""
+    contest: dict[str, Any] | None = None
+    """The figures of its first contest, where it stays; the `judged` entry has all of it."""
+
+
+class ShadowJudged(Reference):
+    """What one day made of one challenger in shadow."""
+
+    shadow: Shadow
+    decision: str
+    reason: str
+    contest: dict[str, Any] | None
+    """Over all its days so far; None where it was not judged on this one."""
+    stays: bool
+    """Whether it is in shadow after this day."""
+    live_since: datetime | None = None
+    """When it became champion; None if it did not."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """As a challenger of its own day has one."""
+        return Verdict(
+            decision=self.decision,
+            reason=self.reason,
+            model_version=self.shadow.version,
+            live_since=self.live_since,
+            shadow=self.shadow if self.stays else None,
+        )
+
+
+class ShadowsJudged(Reference):
+    """What one day made of all challengers in shadow, oldest first."""
+
+    shadows: list[ShadowJudged]
+
+    @property
+    def promoted(self) -> ShadowJudged | None:
+        """The one that went live on this day."""
+        return next((each for each in self.shadows if each.live_since), None)
+
+    def serving(self, champion: ChampionRecord) -> ChampionRecord:
+        """The record of the model that is live now, on the same rows: `champion` without a promotion."""
+        if self.promoted is None:
+            return champion
+        version, contest = self.promoted.shadow.version, self.promoted.contest
+        assert contest is not None, "what won was judged"
+        return champion.model_copy(
+            update={
+                "champion": f"v{version}",
+                "version": version,
+                "champion_metrics": contest["challenger"],
+            }
+        )
 
 
 class DayClosed(Reference):

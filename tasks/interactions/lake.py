@@ -6,7 +6,7 @@ environment, which deltalake reads itself.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -219,6 +219,38 @@ class Lake:
         )
         return self.table_version(table)
 
+    def replace_part(self, table: str, rows: pa.Table, part: Mapping[str, date | str]) -> None:
+        """Make `rows` all that `table` holds where the partition columns are as `part` says.
+
+        One commit; a repeat with the same rows leaves the same table.
+        """
+        from deltalake import write_deltalake
+
+        def write() -> None:
+            opened = self.open_or_create(table, rows.schema, list(part))
+            write_deltalake(opened, rows, mode="overwrite", predicate=_where(part))
+
+        with reaching(self.uri(table), "written"):
+            retrying(write)
+
+    def drop_before(self, table: str, day: date, *, keep: Mapping[str, Sequence[str]]) -> None:
+        """Delete the rows of days before `day`, but for those whose column has a value of `keep`."""
+
+        def drop() -> None:
+            opened = self.open(table)
+            if opened is None:
+                return
+            column = _day_column(pa.schema(opened.schema().to_arrow()), table)
+            spared = [
+                f"{name} NOT IN ({', '.join(map(_quoted, values))})"
+                for name, values in keep.items()
+                if values
+            ]
+            opened.delete(" AND ".join([f"{column} < '{day}'", *spared]))
+
+        with reaching(self.uri(table), "cleared"):
+            retrying(drop)
+
     def append_once(self, table: str, rows: pa.Table, *, app_id: str) -> bool:
         """Append `rows` in one commit; False where `app_id` was committed before."""
         partition_by = PARTITIONS.get(table, [])
@@ -351,6 +383,15 @@ def _projected(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
     if columns is None:
         return schema
     return pa.schema([schema.field(column) for column in columns])
+
+
+def _where(part: Mapping[str, date | str]) -> str:
+    return " AND ".join(f"{name} = {_quoted(str(value))}" for name, value in part.items())
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"
 
 
 def _between(column: str, days: tuple[date, date]) -> str:

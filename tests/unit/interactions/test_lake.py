@@ -141,3 +141,35 @@ def test_opening_a_table_replays_few_commits_however_many_there_are(tmp_path: Pa
     log = tmp_path / "notes" / "_delta_log"
     checkpoint = json.loads((log / "_last_checkpoint").read_text())["version"]
     assert lake.table_version("notes") - checkpoint < 10
+
+
+def parts(lake: Lake) -> list[tuple[date, str, int]]:
+    found = lake.read("evidence").to_pylist()
+    return sorted((row["event_date"], row["challenger"], row["clicks"]) for row in found)
+
+
+def part(day: date, challenger: str, *clicks: int) -> tuple[pa.Table, dict[str, date | str]]:
+    key: dict[str, date | str] = {"event_date": day, "challenger": challenger}
+    return pa.Table.from_pylist([{**key, "clicks": count} for count in clicks]), key
+
+
+def test_a_part_is_replaced_whole_and_its_neighbours_stay(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    for rows in (part(FIRST, "1", 1, 2), part(FIRST, "2", 3), part(SECOND, "1", 4)):
+        lake.replace_part("evidence", *rows)
+    for _ in range(2):  # a repeat leaves the same
+        lake.replace_part("evidence", *part(FIRST, "1", 9))
+    assert parts(lake) == [(FIRST, "1", 9), (FIRST, "2", 3), (SECOND, "1", 4)]
+    lake.replace_part("evidence", *part(FIRST, "it's", 5))
+    assert (FIRST, "it's", 5) in parts(lake)
+
+
+def test_old_days_are_dropped_but_for_the_values_that_are_spared(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    lake.drop_before("evidence", SECOND, keep={"challenger": ["1"]})  # there is none yet
+    for rows in (part(FIRST, "1", 1), part(FIRST, "it's", 2), part(SECOND, "2", 3)):
+        lake.replace_part("evidence", *rows)
+    lake.drop_before("evidence", SECOND, keep={"challenger": ["it's"]})
+    assert parts(lake) == [(FIRST, "it's", 2), (SECOND, "2", 3)]
+    lake.drop_before("evidence", SECOND, keep={"challenger": []})
+    assert parts(lake) == [(SECOND, "2", 3)]
