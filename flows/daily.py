@@ -24,6 +24,7 @@ from tasks.prune import prune_weekly
 from tasks.publish import publish
 from tasks.references import Challenger, Published, Staged, Trigger, Validated, Verdict
 from tasks.score_champion import score_champion
+from tasks.shadow import judge_shadows
 from tasks.stage import patiently
 from tasks.validate import validate
 from tasks.workspace import Workspace, open_workspace
@@ -77,20 +78,26 @@ def learn(
 ) -> dict[str, Any]:
     """What is made of a published day: its record, drift, and a challenger where it is worth one.
 
+    Challengers in shadow are judged before anything trains on the day; what is trained after one of
+    them went live is compared with that one.
+
     Args:
         train: gives the day's challenger.
-        settle: told the verdict before the day is closed.
+        settle: told each verdict before the day is closed.
     """
     champion = score_champion(workspace, published)
+    shadows = judge_shadows(workspace, published, champion)
+    for judged in shadows.shadows:
+        settle(judged.verdict)
     drift = detect_drift(workspace, published, champion)
 
-    trigger = decide_retrain(workspace, published, champion, drift)
+    trigger = decide_retrain(workspace, published, shadows.serving(champion), drift)
     if not trigger.retrain:
-        return close_day(workspace, staged, validated, published, champion, drift, trigger)
+        return close_day(workspace, staged, validated, published, champion, shadows, drift, trigger)
 
     challenger = train(published, trigger)
     contest = evaluate(workspace, published, challenger)
-    verdict = promote(workspace, published, challenger, contest)
+    verdict = promote(workspace, published, challenger, contest, shadows)
     settle(verdict)
     return close_day(
         workspace,
@@ -98,6 +105,7 @@ def learn(
         validated,
         published,
         champion,
+        shadows,
         drift,
         trigger,
         challenger,

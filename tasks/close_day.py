@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Any
 
+from tasks.in_shadow import figures
 from tasks.memory import remembered
 from tasks.records import closed_records, month_of, newest_closed, report_path
 from tasks.references import (
@@ -13,6 +14,8 @@ from tasks.references import (
     DriftFound,
     Published,
     Reference,
+    ShadowJudged,
+    ShadowsJudged,
     Staged,
     Trigger,
     Validated,
@@ -31,6 +34,7 @@ def close_day(
     validated: Validated,
     published: Published,
     champion: ChampionRecord,
+    shadows: ShadowsJudged,
     drift: DriftFound,
     trigger: Trigger,
     challenger: Challenger | None = None,
@@ -44,7 +48,8 @@ def close_day(
         record = {
             **_rows_part(workspace, staged, validated, published),
             **_model_part(champion, drift, trigger),
-            **_contest_part(champion, challenger, held, verdict, trigger),
+            **_contest_part(champion, challenger, held, verdict, trigger, shadows),
+            "shadows": [_shadow_part(each) for each in shadows.shadows],
             "data_versions": data_versions(published),
             "seconds": _seconds(
                 {
@@ -52,6 +57,7 @@ def close_day(
                     "validate": validated,
                     "publish": published,
                     "score_champion": champion,
+                    "judge_shadows": shadows,
                     "detect_drift": drift,
                     "decide_retrain": trigger,
                     "register": challenger,
@@ -120,21 +126,42 @@ def _contest_part(
     held: ContestHeld | None,
     verdict: Verdict | None,
     trigger: Trigger,
+    shadows: ShadowsJudged,
 ) -> dict[str, Any]:
+    live = shadows.promoted
+    first = f"v{live.shadow.version}, from shadow: {live.reason}; today: " if live else ""
     if challenger is None or held is None or verdict is None:
         return {
             "finetune": None,
             "contest": None,
             "verdict": "published only" if champion.overtaken_by else "no retrain",
-            "reason": "; ".join(trigger.reasons),
+            "reason": first + "; ".join(trigger.reasons),
             "model_version": None,
+            "in_shadow_until": None,
         }
     return {
         "finetune": challenger.summary,
         "contest": held.contest,
         "verdict": verdict.decision,
-        "reason": verdict.reason,
+        "reason": first + verdict.reason,
         "model_version": challenger.version,
+        "in_shadow_until": str(verdict.shadow.until) if verdict.shadow else None,
+    }
+
+
+def _shadow_part(judged: ShadowJudged) -> dict[str, Any]:
+    """One challenger in shadow, as the day's page shows it."""
+    shadow = judged.shadow
+    return {
+        "version": shadow.version,
+        "begun": str(shadow.begun),
+        "until": str(shadow.until),
+        "stays": judged.stays,
+        "live": judged.live_since is not None,
+        "decision": judged.decision,
+        "reason": judged.reason,
+        **figures(judged.contest),
+        "rules": (judged.contest or {}).get("rules"),
     }
 
 
@@ -156,7 +183,7 @@ def _contest_metrics(contest: dict[str, Any] | None) -> dict[str, float]:
     sides = {
         f"holdout.{side}.{name}": value
         for side in ("champion", "challenger")
-        for name, value in contest[side].items()
+        for name, value in (contest[side] or {}).items()
     }
     gain = {f"holdout.{name}": contest[name] for name in ("gain", "low", "high")}
     return {**sides, **gain}

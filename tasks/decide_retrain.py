@@ -74,10 +74,11 @@ def _obstacle(workspace: Workspace, champion: ChampionRecord) -> str | None:
     if champion.zero_shot_metrics is None:
         return "no impression of the day has both a click and a skip: it can teach no ranking"
     bar, impressions = workspace.config.promote, champion.zero_shot_metrics["impressions"]
-    judges = round(impressions * bar.holdout_share)
+    judges = round(impressions * (bar.holdout_share + bar.shadow_days))
     if judges < bar.min_impressions:
+        shadow = f" and {bar.shadow_days} such days in shadow" if bar.shadow_days else ""
         return (
-            f"of {impressions:,} impressions a holdout of {judges:,} is fewer than the "
+            f"of {impressions:,} impressions the holdout{shadow} are {judges:,}, fewer than the "
             f"promote.min_impressions of {bar.min_impressions:,}: no challenger could be judged"
         )
     return None

@@ -69,13 +69,12 @@ def _will_be_recorded(workspace: Workspace, move: "Move", day: date) -> bool:
     if move.event != "promoted" or plan_day(workspace, day, force=False).action != "continue":
         return False
     entries = workspace.journal.entries(day=day)
-    trained = [entry for entry in entries if entry.event == "trained"]
+    # What the day made, and what of those in shadow it decided to promote.
+    steps = {entry.event: entry for entry in entries if entry.event in ("trained", "shadows")}
     published = [entry for entry in entries if entry.event == "published"]
-    return (
-        bool(trained)
-        and trained[-1].model_version == move.version
-        and published[-1].evidence["source_digest"] == day_digest(workspace.config.source, day)
-    )
+    return move.version in {entry.model_version for entry in steps.values()} and published[
+        -1
+    ].evidence["source_digest"] == day_digest(workspace.config.source, day)
 
 
 def refuse_lost(workspace: Workspace) -> None:

@@ -1,15 +1,31 @@
-"""Stage: the alias moves, or stays and the reason is recorded."""
+"""Stage: the alias moves, or stays and the reason is recorded; who lacks evidence stays in shadow."""
 
+from tasks.evaluate import first_look
+from tasks.in_shadow import SHADOWED, could_gain, figures, in_shadow, shadow_of
 from tasks.memory import recorded, remembered
+from tasks.models import name_of
 from tasks.notify import tell_verdict
-from tasks.references import Challenger, ContestHeld, Published, Verdict
+from tasks.references import (
+    Challenger,
+    ContestHeld,
+    Published,
+    Shadow,
+    ShadowJudged,
+    ShadowsJudged,
+    Verdict,
+)
+from tasks.shadow import in_shadow_until
 from tasks.stage import logger, stage
 from tasks.workspace import Workspace
 
 
 @stage
 def promote(
-    workspace: Workspace, published: Published, challenger: Challenger, held: ContestHeld
+    workspace: Workspace,
+    published: Published,
+    challenger: Challenger,
+    held: ContestHeld,
+    shadows: ShadowsJudged,
 ) -> Verdict:
     """Make the challenger champion if it won, and the champion is still the one it beat."""
     verdict = remembered(
@@ -17,7 +33,7 @@ def promote(
         published,
         "verdict",
         Verdict,
-        lambda: _settle(workspace, challenger, held),
+        lambda: _settle(workspace, published, challenger, held, shadows),
         reason=lambda found: found.reason,
         event=_event,
         model_version=lambda _: challenger.version,
@@ -27,21 +43,28 @@ def promote(
     return verdict
 
 
-def _settle(workspace: Workspace, challenger: Challenger, held: ContestHeld) -> Verdict:
+def _settle(
+    workspace: Workspace,
+    published: Published,
+    challenger: Challenger,
+    held: ContestHeld,
+    shadows: ShadowsJudged,
+) -> Verdict:
     """Carry the gate's decision into the registry; safe to repeat after a kill."""
-    registry, version = workspace.registry, challenger.version
+    registry, version, bar = workspace.registry, challenger.version, workspace.config.promote
+    if held.decision == "promote" and bar.shadow_days and shadows.promoted:
+        first = name_of(shadows.promoted.shadow.version)
+        words = f"{held.reason}; but {first} went live today, and one model a day does"
+        held = held.model_copy(update={"decision": "not enough evidence", "reason": words})
+    if held.decision == "not enough evidence" and bar.shadow_days:
+        return _kept(workspace, challenger, held, *_seat(workspace, published, challenger, held))
     if held.decision != "promote":
-        registry.keep(
-            version, verdict=held.decision, reason=held.reason, evidence=held.contest or {}
-        )
-        return Verdict(
-            decision=held.decision, reason=held.reason, model_version=version, live_since=None
-        )
-    settle = registry.wait if workspace.config.promote.approval == "manual" else registry.promote
+        return _kept(workspace, challenger, held, held.reason)
+    settle = registry.wait if bar.approval == "manual" else registry.promote
     settled = settle(
         version, compared_with=held.compared_with, reason=held.reason, evidence=held.contest or {}
     )
-    decision = "promote" if settled.moved else "keep"
+    decision = "promote" if settled.moved else "not enough evidence"
     return Verdict(
         decision="waiting for approval" if settled.waiting else decision,
         reason=held.reason if settled.moved else settled.reason,
@@ -50,7 +73,79 @@ def _settle(workspace: Workspace, challenger: Challenger, held: ContestHeld) -> 
     )
 
 
+def _kept(
+    workspace: Workspace,
+    challenger: Challenger,
+    held: ContestHeld,
+    reason: str,
+    shadow: Shadow | None = None,
+) -> Verdict:
+    """Tell on the version why it does not go live."""
+    workspace.registry.keep(
+        challenger.version, verdict=held.decision, reason=reason, evidence=held.contest or {}
+    )
+    return Verdict(
+        decision=held.decision,
+        reason=reason,
+        model_version=challenger.version,
+        live_since=None,
+        shadow=shadow,
+        contest=figures(held.contest) if shadow else None,
+    )
+
+
+def _seat(
+    workspace: Workspace, published: Published, challenger: Challenger, held: ContestHeld
+) -> tuple[str, Shadow | None]:
+    """Why the challenger stays in shadow, or why there is no place for it.
+
+    Where all places are taken, the challenger leaves that could gain least at best.
+    """
+    live = workspace.registry.standing()[0]
+    shadow = first_look(workspace, published, challenger.version, live)
+    taken = {v: e for v, e in in_shadow(workspace).items() if v != challenger.version}
+    stays = held.reason + in_shadow_until(shadow)
+    if len(taken) < workspace.config.promote.shadows:
+        return stays, shadow
+    best = {version: could_gain(entry.evidence.get("contest")) for version, entry in taken.items()}
+    # Of equals the oldest: what it knows is oldest too.
+    leaving, mine = min(best, key=lambda version: best[version]), could_gain(held.contest)
+    if mine < best[leaving]:
+        names = ", ".join(map(name_of, taken))
+        return f"{held.reason}; no place in shadow: {names} could gain more", None
+    reason = (
+        f"it could gain {best[leaving]:+.4f} at best, and leaves its place in shadow to "
+        f"{name_of(challenger.version)}, which could gain {mine:+.4f}"
+    )
+    _leave(workspace, published, shadow_of(taken[leaving]), reason)
+    return stays, shadow
+
+
+def _leave(workspace: Workspace, published: Published, shadow: Shadow, reason: str) -> None:
+    """Take a challenger out of shadow for another one."""
+    decision = "not enough evidence"
+
+    def leave() -> ShadowJudged:
+        workspace.registry.keep(shadow.version, verdict=decision, reason=reason, evidence={})
+        return ShadowJudged(
+            shadow=shadow, decision=decision, reason=reason, contest=None, stays=False
+        )
+
+    remembered(
+        workspace,
+        published,
+        f"left-v{shadow.version}",
+        ShadowJudged,
+        leave,
+        reason=lambda found: found.reason,
+        event=lambda _: "kept",
+        model_version=lambda found: found.shadow.version,
+    )
+
+
 def _event(verdict: Verdict) -> str:
+    if verdict.shadow:
+        return SHADOWED
     if verdict.decision == "waiting for approval":
         return "waiting"
     return "promoted" if verdict.live_since else "kept"

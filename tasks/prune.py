@@ -5,10 +5,12 @@ What stays is decided in tasks/registry/retention.py; the journal names what wen
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import PipelineError
+from tasks.evidence import forget_evidence
+from tasks.in_shadow import in_shadow, shadow_of
 from tasks.stage import Clock, logger, stage
 from tasks.status import unfinished_days
 from tasks.workspace import Workspace
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 EVERY_DAYS = 7
 """So often the daily flow prunes by itself."""
 
-TABLES = ("interactions", "items", "item_hours", "profiles", "quarantine")
+TABLES = ("interactions", "items", "item_hours", "profiles", "quarantine", "evidence")
 """Tables of which old states go."""
 
 JOURNAL_DAYS = 7
@@ -51,6 +53,7 @@ def prune(workspace: Workspace, *, dry_run: bool = False) -> dict[str, Any]:
             # First the record: whoever looks for a version finds it here or in the registry.
             _record(workspace, now, gone, kept)
             gone = [version for version in gone if workspace.registry.remove(version)]
+            forget_evidence(workspace, _oldest_evidence(workspace, now), set(in_shadow(workspace)))
         files = _vacuum(workspace, kept, dry_run=dry_run)
         return {
             "pipeline": workspace.name,
@@ -116,7 +119,7 @@ def what_is_kept(workspace: Workspace, registered: "list[ModelVersion]", now: da
 
 
 def _pinned(workspace: Workspace) -> dict[str, str]:
-    """Versions that an alias or a day which is not closed yet stands on."""
+    """Versions that an alias or a day which is not closed yet stands on, and those in shadow."""
     aliased = {version: alias for alias, version in workspace.registry.aliases().items()}
     unfinished = set(unfinished_days(workspace))
     trained = {
@@ -124,7 +127,16 @@ def _pinned(workspace: Workspace) -> dict[str, str]:
         for entry in workspace.journal.entries(event="trained")
         if entry.model_version and entry.day in unfinished
     }
-    return {**trained, **aliased}
+    shadowed = {
+        version: f"in shadow until {shadow_of(entry).until}"
+        for version, entry in in_shadow(workspace).items()
+    }
+    return {**shadowed, **trained, **aliased}
+
+
+def _oldest_evidence(workspace: Workspace, now: datetime) -> date:
+    """The first day whose evidence stays, though nobody is judged by it any more."""
+    return (now - timedelta(days=workspace.config.retention.delta_days)).date()
 
 
 def _data_versions(version: "ModelVersion") -> dict[str, int]:

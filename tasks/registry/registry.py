@@ -330,7 +330,7 @@ class Registry:
                 return False
             if candidate.tags.get(REVIEW) != WAITING:
                 raise RegistryError(_not_waiting(candidate, "rejected"))
-            self._judge(candidate, {VERDICT: "keep", **review.tags(REJECTED)}, {})
+            self._judge(candidate, {VERDICT: "reject", **review.tags(REJECTED)}, {})
             return True
 
     def roll_back(self, to: str | None, *, expected: str | None, review: Review) -> Move:
@@ -396,14 +396,19 @@ class Registry:
     ) -> None:
         """Record on `challenger` why the champion stays; no alias moves.
 
+        A version that a person put live meanwhile keeps what was told of that.
+
         Args:
             challenger: number of the version that did not win.
-            verdict: "keep" or "not enough evidence".
+            verdict: "reject" or "not enough evidence".
             reason: one sentence for the operator.
             evidence: the contest's figures, in JSON types.
         """
         with self._changing(f"Judging version {challenger} of {self.name}"):
-            self._judge(self.version(challenger), {VERDICT: verdict, REASON: reason}, evidence)
+            live = self.champion()
+            if live is None or live.version != challenger:
+                told = {VERDICT: verdict, REASON: reason}
+                self._judge(self.version(challenger), told, evidence)
 
     def versions(self) -> list[ModelVersion]:
         """Every version that Dayspring registered, oldest first."""
@@ -532,7 +537,7 @@ class Registry:
             return Promotion(False, _decided(candidate), None)
         if (live.version if live else None) != compared_with:
             lost = _overtaken(candidate.version, compared_with, live)
-            self._judge(candidate, {VERDICT: "keep", REASON: lost}, evidence)
+            self._judge(candidate, {VERDICT: "not enough evidence", REASON: lost}, evidence)
             return Promotion(False, lost, None)
         return None
 

@@ -24,7 +24,7 @@ DIGEST = "sha256"
 """Tag: SHA-256 over the version's files, as registered."""
 
 VERDICT = "verdict"
-"""Tag: not judged | promote | keep | not enough evidence | waiting for approval."""
+"""Tag: not judged | promote | reject | not enough evidence | waiting for approval."""
 
 REASON = "reason"
 """Tag: the verdict's reason in one sentence."""

@@ -24,12 +24,16 @@ STAGES = [
     "function:tasks.interactions.publish:_publish_interactions",
     "event:published",
     "event:scored",
+    # The first days have nobody in shadow: there a run dies at the next step.
+    "event:shadows|profiled",
+    "event:shadowed|promoted|kept|profiled",
     "event:profiled",
     "event:triggered",
     "function:tasks.recommender.store:save_ranker",
     "event:trained",
+    "function:tasks.evaluation.guardrails:check",
     "event:judged",
-    "event:promoted|kept",
+    "event:promoted|kept|shadowed",
     "function:tasks.report.page:render_index",
     "event:closed",
 ]

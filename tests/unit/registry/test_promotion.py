@@ -84,7 +84,7 @@ def test_the_alias_stays_when_another_version_won_meanwhile(
     assert not promotion.moved
     assert "version 2 won meanwhile" in promotion.reason
     assert champion_version(registry) == "2"
-    assert registry.version("3").tags["verdict"] == "keep"
+    assert registry.version("3").tags["verdict"] == "not enough evidence"
     assert registry.version("3").live_since is None
 
 
@@ -152,7 +152,7 @@ def test_a_killed_promotion_that_is_overtaken_is_told_as_lost(
     crown(registry, second)
 
     assert not crown(registry, first)
-    assert registry.version("1").tags["verdict"] == "keep"
+    assert registry.version("1").tags["verdict"] == "not enough evidence"
     assert registry.version("1").live_since is None
     assert champion_version(registry) == "2"
 
@@ -174,7 +174,7 @@ def test_of_eight_threads_that_promote_at_once_exactly_one_wins(
     winner = versions[moved.index(True)]
     assert champion_version(open_registry(home)) == winner.version
     verdicts = [open_registry(home).version(v.version).tags["verdict"] for v in versions]
-    assert sorted(verdicts) == ["keep"] * 7 + ["promote"]
+    assert sorted(verdicts) == ["not enough evidence"] * 7 + ["promote"]
 
 
 def test_a_kept_champion_is_explained_on_the_challenger(
@@ -201,7 +201,7 @@ def test_what_comes_from_outside_cannot_write_markdown_or_html(
     registry: Registry, register: Register
 ) -> None:
     register("f1")
-    registry.keep("1", verdict="keep", reason="a | b\n# c <script> `d`", evidence={})
+    registry.keep("1", verdict="reject", reason="a | b\n# c <script> `d`", evidence={})
 
     page = registry.version("1").description
     assert "a \\| b # c \\<script\\> \\`d\\`" in page
