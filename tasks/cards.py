@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 Card = dict[str, Any]
 
-GUARDRAILS = ("calibration_error", "log_loss", "ndcg_10", "mrr")
+METRICS = ("calibration_error", "log_loss", "ndcg_10", "mrr")
 """Figures of a contest that the gate does not ask for, and that should not have fallen."""
+
+SHADOW = "shadow-v"
+"""What the step of a day begins with that judged a version in shadow."""
 
 
 def cards(workspace: Workspace, *, everything: bool = False) -> list[Card]:
@@ -48,15 +51,23 @@ def card_of(workspace: Workspace, version: str) -> Card | None:
 
 
 def _steps(workspace: Workspace) -> "dict[str, dict[str, Entry]]":
-    """By version, the entries of the run of the day that made it, by step."""
+    """By version, the entries of the run of the day that made it, by step.
+
+    `shadow` is the newest that judged it in shadow.
+    """
     runs: dict[str, dict[str, Entry]] = {}
     version_by_run: dict[str, str] = {}
+    shadows: dict[str, dict[str, Entry]] = {}
     for entry in workspace.journal.entries():
         run, _, step = entry.key.rpartition("/")
         runs.setdefault(run, {})[step] = entry
         if entry.event == "trained" and entry.model_version:
             version_by_run[run] = entry.model_version
-    return {version: runs[run] for run, version in version_by_run.items()}
+        if step.startswith(SHADOW):
+            shadows[step.removeprefix(SHADOW)] = {"shadow": entry}
+    return {
+        version: runs[run] | shadows.get(version, {}) for run, version in version_by_run.items()
+    }
 
 
 def _card(
@@ -67,7 +78,9 @@ def _card(
     stale: set[str],
 ) -> Card:
     told = {step: entry.evidence for step, entry in steps.items()}
-    contest = told.get("judged", {}).get("contest") or {}
+    first = told.get("judged", {}).get("contest") or {}
+    # In shadow it was judged by all its days; where it only left, by those before.
+    contest = first | (told.get("shadow", {}).get("contest") or {})
     record = told.get("closed", {}).get("record") or {}
     recipe = told.get("trained", {}).get("summary", {}).get("recipe")
     return {
@@ -81,8 +94,9 @@ def _card(
         "review": _review(found),
         "obstacle": _obstacle(found, live),
         "gain": _some(contest, "gain", "low", "high", "confidence", "impressions", "users"),
-        "slices": contest.get("slices"),
-        "guardrails": _guardrails(contest),
+        "slices": contest.get("slices") or _slices(contest.get("rules")),
+        "guardrails": contest.get("rules"),
+        "metrics": _metrics(contest),
         "data": _data(workspace, steps, told, stale),
         "validation": record.get("validation"),
         "drift": told.get("profiled", {}).get("report"),
@@ -113,12 +127,28 @@ def _obstacle(found: "Listed", live: str | None) -> str | None:
     return f"it was compared with {compared}, and {name_of(live)} is live"
 
 
-def _guardrails(contest: Card) -> Card | None:
-    if not contest:
+def _slices(rules: list[Card] | None) -> list[Card]:
+    """The slices that guardrails are about, as a contest without those tells of them."""
+    told = ("low", "high", "impressions", "users")
+    return [
+        {
+            "slice": rule["rule"].removeprefix("slice "),
+            "gain": rule["value"],
+            **{name: rule[name] for name in told},
+        }
+        for rule in rules or []
+        if rule["rule"].startswith("slice ") and rule["value"] is not None
+    ]
+
+
+def _metrics(contest: Card) -> Card | None:
+    """The figures of both models on the newest day's rows, if these rank anything."""
+    sides = {side: contest.get(side) for side in ("champion", "challenger")}
+    if not all(sides.values()):
         return None
     return {
-        name: {side: contest[side].get(name) for side in ("champion", "challenger")}
-        for name in GUARDRAILS
+        name: {side: found.get(name) for side, found in sides.items() if found}
+        for name in METRICS
         if name in contest["challenger"]
     }
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.replay import INHERITED, StoredDay
+from tasks.report.words import went_live
 from tasks.stage import logger, stage
 from tasks.workspace import Workspace
 
@@ -68,6 +69,7 @@ def _side_by_side(day: StoredDay, before: Record | None, record: Record) -> Reco
         "replay_champion": record["champion"],
         "replay_auc": record["champion_auc"],
         "replay_verdict": record["verdict"],
+        "replay_promoted": went_live(record),
     }
 
 

@@ -9,6 +9,7 @@ from statistics import linear_regression
 from typing import Any
 
 from tasks.config import zone
+from tasks.in_shadow import told
 from tasks.ledger import ledger_of
 from tasks.models import name_of
 from tasks.plan import days_between
@@ -45,6 +46,8 @@ def status_of(workspace: Workspace, now: datetime) -> dict[str, Any]:
         "auc": _auc(records[-TREND_DAYS:]),
         "waiting": waiting_versions(workspace),
         "triggers": ledger_of(workspace),
+        "shadows": told(workspace),
+        "why": _why(records),
         "superseded": sorted({each.version for each in superseded_models(workspace)}, key=int),
         "next_run": schedule.next_run(now).isoformat(),
         "time_zone": schedule.time_zone,
@@ -111,6 +114,11 @@ def _words(records: Sequence[dict[str, Any]], champion: str | None) -> str:
         return "no day yet"
     last = records[-1]
     return f"champion {name_of(champion)}; last day {last['day']}: {last['verdict']}"
+
+
+def _why(records: Sequence[dict[str, Any]]) -> str | None:
+    """The last day's sentence, in which it says why its challenger went live or did not."""
+    return records[-1].get("reason") if records else None
 
 
 def _auc(records: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """A version's card as people read it: rows for a terminal, and Markdown for Prefect's pages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.report import words
@@ -28,6 +28,7 @@ def card_rows(card: Record) -> list[tuple[str, str]]:
         ("gain", _gain(card["gain"])),
         ("slices", _slices(card["slices"])),
         ("guardrails", _guardrails(card["guardrails"])),
+        ("metrics", _metrics(card["metrics"])),
         ("data", _data(card["data"])),
         ("validation", _validation(card["validation"])),
         ("drift", words.drift_words(card)),
@@ -78,13 +79,27 @@ def _slices(slices: Any) -> str:
     )
 
 
-def _guardrails(guardrails: Mapping[str, Record] | None) -> str:
-    if not guardrails:
+def _guardrails(rules: Sequence[Record] | None) -> str:
+    """How many rules hold, and each that does not in its own words."""
+    if not rules:
+        return MISSING
+    deciding = [rule for rule in rules if rule["decides"]]
+    missed = [rule for rule in deciding if rule["decision"] != "pass"]
+    told = [f"{len(deciding) - len(missed)} of {len(deciding)} pass"]
+    told += [
+        f"{words.clip(rule['rule'])}: {words.clip(rule['decision'])}, {words.clip(rule['reason'], 300)}"
+        for rule in missed
+    ]
+    return "; ".join(told)
+
+
+def _metrics(metrics: Mapping[str, Record] | None) -> str:
+    if not metrics:
         return MISSING
     return "; ".join(
         f"{words.METRIC_NAMES.get(name, name)} {words.decimal(sides['challenger'], 4)} "
         f"(champion {words.decimal(sides['champion'], 4)})"
-        for name, sides in guardrails.items()
+        for name, sides in metrics.items()
     )
 
 

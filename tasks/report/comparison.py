@@ -66,7 +66,7 @@ def _tone(difference: Mapping[str, Any]) -> str:
 
 
 def _chart(days: Sequence[Mapping[str, Any]]) -> Any:
-    went_live = {i: "live" for i, day in enumerate(days) if day["replay_verdict"] == "promote"}
+    went_live = {i: "live" for i, day in enumerate(days) if day.get("replay_promoted")}
     return lines_chart(
         "Champion's AUC by day in the replay and in the real history",
         [

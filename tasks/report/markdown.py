@@ -18,6 +18,8 @@ def render_markdown(record: Record) -> str:
         _plain(record.get("reason"), 600),
         table(("", ""), [(row["figure"], row["value"]) for row in table_rows(record)]),
         _contest(record.get("contest")),
+        _shadows(record.get("shadows")),
+        _rules(record.get("contest")),
         _drift(record.get("drift")),
         _not_met(record.get("validation")),
         _counts("Quarantined because", record.get("quarantine_reasons"), words.count),
@@ -40,7 +42,7 @@ def table_rows(record: Record) -> list[dict[str, str]]:
         f"{words.count(record.get('duplicates'))} duplicates",
         "drift": words.drift_words(record),
         "trigger": words.trigger_words(record),
-        "model version": words.clip(record.get("model_version")),
+        "model version": words.clip(words.went_live(record) or record.get("model_version")),
         "time": words.seconds(words.total_seconds(record)),
     }
     return [{"figure": figure, "value": value} for figure, value in figures.items()]
@@ -59,6 +61,31 @@ def _contest(contest: Record | None) -> str:
         f"{words.count(contest.get('users'))} users"
     )
     return f"{judged}\n\n" + table(("metric", "champion", "challenger"), rows)
+
+
+def _shadows(shadows: Sequence[Record] | None) -> str:
+    rows = [
+        (
+            f"v{words.clip(each.get('version'))}",
+            words.gain_words(each),
+            words.clip(each.get("decision")),
+            words.clip(each.get("reason"), 600),
+        )
+        for each in shadows or []
+    ]
+    return table(("in shadow", "gain", "verdict", "why"), rows)
+
+
+def _rules(contest: Record | None) -> str:
+    rows = [
+        (
+            words.clip(rule.get("rule")),
+            words.clip(rule.get("decision") if rule.get("decides") else "shown only"),
+            words.clip(rule.get("reason"), 400),
+        )
+        for rule in (contest or {}).get("rules") or []
+    ]
+    return table(("guardrail", "verdict", "why"), rows)
 
 
 def _drift(drift: Record | None) -> str:

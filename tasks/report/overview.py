@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from textwrap import wrap
 from typing import Any
 
 from tasks.report import words
@@ -10,11 +11,13 @@ from tasks.report.words import Record
 
 BARS = "▁▂▃▄▅▆▇█"
 LABEL_WIDTH = 12
+WHY_LINES = 4
 
 
 def overview_lines(status: Record, now: datetime) -> list[str]:
     """What `dayspring status` prints of one pipeline: who is live, how it fares, what is next."""
     told = [_last_day(status), *_missing(status), *_champion(status, now), *_auc(status)]
+    told += [*_why(status), *_shadows(status)]
     told += [*_reviews(status), *_superseded(status), *_next_run(status, now)]
     lines = [str(status["pipeline"])]
     lines += [words.clip(f"  {label:<{LABEL_WIDTH}}{said}", NARROW_WIDTH) for label, said in told]
@@ -100,6 +103,25 @@ def _trend(auc: Record) -> str:
 def _zero_shot(auc: Record, low: float, high: float) -> str:
     known: list[Any] = [value for value in auc["zero_shot"] if value is not None]
     return f"{sparkline(known, low, high)} {words.decimal(known[-1] if known else None)}"
+
+
+def _why(status: Record) -> list[tuple[str, str]]:
+    """The last day's sentence, whole where its lines are few."""
+    if not status["why"]:
+        return []
+    room = NARROW_WIDTH - LABEL_WIDTH - 2
+    lines = wrap(words.visible(status["why"]), room, max_lines=WHY_LINES, placeholder=" …")
+    return [(label, line) for label, line in zip(["why"] + [""] * WHY_LINES, lines, strict=False)]
+
+
+def _shadows(status: Record) -> list[tuple[str, str]]:
+    return [
+        (
+            "in shadow" if place == 0 else "",
+            f"v{each['version']} until {each['until']}: gain {words.gain_words(each)}",
+        )
+        for place, each in enumerate(status["shadows"])
+    ]
 
 
 def _reviews(status: Record) -> list[tuple[str, str]]:

@@ -177,9 +177,7 @@ def by_day(records: Sequence[Record]) -> list[Record]:
 def _auc_chart(days: Sequence[Record]) -> Markup:
     shown = days[-MAX_DAYS:]
     promoted = {
-        index: f"v{day['model_version']}"
-        for index, day in enumerate(shown)
-        if day.get("verdict") == "promote" and day.get("model_version")
+        index: f"v{version}" for index, day in enumerate(shown) if (version := words.went_live(day))
     }
     return lines_chart(
         "Champion's and zero-shot model's AUC by day",

@@ -39,7 +39,14 @@ class Verdict:
 
 
 def verdict_words(record: Record) -> Verdict:
-    """The day's verdict in words, with the model version that it concerns."""
+    """The day's verdict in words, with the model version that it concerns.
+
+    Where a challenger of an earlier day went live, that is the day's news; the day's own then did not.
+    """
+    if found := from_shadow(record):
+        name = str(found.get("version"))
+        headline = f"Promoted: version {name} is live, after days in shadow"
+        return Verdict("✓", headline, "promoted", "good", f"v{name}")
     version = record.get("model_version")
     number = f"version {version}" if version else "the challenger"
     champion = champion_words(record)
@@ -48,10 +55,9 @@ def verdict_words(record: Record) -> Verdict:
             "✓", f"Promoted: {number} is live", "promoted", "good", f"v{version}" if version else ""
         ),
         "reject": Verdict("=", f"Rejected: {champion} stays live", "rejected", "calm"),
+        # of days before there were three verdicts
         "keep": Verdict("=", f"Kept: {champion} stays live", "kept", "calm"),
-        "not enough evidence": Verdict(
-            "?", f"Not enough evidence: {champion} stays live", "not enough evidence", "warn"
-        ),
+        "not enough evidence": _undecided(record, number, champion),
         "waiting for approval": Verdict(
             "…",
             f"Waiting for approval: {number} won, {champion} stays live",
@@ -66,6 +72,28 @@ def verdict_words(record: Record) -> Verdict:
     }
     verdict = str(record.get("verdict") or "no verdict")
     return known.get(verdict, Verdict("!", verdict.capitalize(), verdict, "warn"))
+
+
+def _undecided(record: Record, number: str, champion: str) -> Verdict:
+    said = "Not enough evidence"
+    if not record.get("in_shadow_until"):
+        return Verdict("?", f"{said}: {champion} stays live", said.lower(), "warn")
+    shadow = f"{said}: {number} stays in shadow, {champion} stays live"
+    version = record.get("model_version")
+    return Verdict("?", shadow, "in shadow", "warn", f"v{version}" if version else "")
+
+
+def from_shadow(record: Record) -> Record | None:
+    """The challenger of an earlier day that went live on this one."""
+    return next((each for each in record.get("shadows") or [] if each.get("live")), None)
+
+
+def went_live(record: Record) -> str | None:
+    """The version that went live on the day."""
+    if found := from_shadow(record):
+        return str(found.get("version"))
+    promoted = record.get("verdict") == "promote"
+    return record.get("model_version") if promoted else None
 
 
 def champion_words(record: Record) -> str:

@@ -1,8 +1,10 @@
 """A backfill of three simulated days: what it leaves behind, and what a repeat changes."""
 
+import html
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ from portal import DAYS, write_config
 
 from flows.cli import main
 from flows.runs import find_report, plan_range, run_range
+from tasks.report.words import went_live
+from tasks.review import force, review_of
+from tasks.status import status_of
 from tasks.workspace import Workspace, open_workspace
 
 
@@ -39,7 +44,7 @@ def test_every_day_has_a_record_with_all_that_json_promises(records):
         contest = record["contest"]
         assert {"champion_auc", "challenger_auc", "gain", "low", "high"} <= set(contest)
         assert contest["low"] <= contest["gain"] <= contest["high"]
-        assert record["verdict"] in {"promote", "keep", "reject", "not enough evidence"}
+        assert record["verdict"] in {"promote", "reject", "not enough evidence"}
         assert {"ingest", "validate", "finetune", "evaluate", "close_day"} <= set(record["seconds"])
 
 
@@ -68,8 +73,8 @@ def test_a_day_is_scored_with_the_champion_from_before_it(records, workspace):
     live = "zero-shot"
     for record in records:
         assert record["champion"] == live
-        if record["verdict"] == "promote":
-            live = f"v{record['model_version']}"
+        if version := went_live(record):
+            live = f"v{version}"
     assert live != "zero-shot", "a learnable portal promotes at least once"
     assert f"v{workspace.registry.champion().version}" == live
 
@@ -90,11 +95,43 @@ def test_a_dry_run_says_that_complete_days_are_skipped(config, records):
 
 
 def test_the_journal_tells_the_day_in_order_and_each_event_once(records, workspace):
-    events = [entry.event for entry in workspace.journal.entries(day=DAYS[1])]
+    entries = workspace.journal.entries(day=DAYS[1])
+    shadows = [e.event for e in entries if "shadow" in e.key.rpartition("/")[2]]
+    events = [e.event for e in entries if "shadow" not in e.key.rpartition("/")[2]]
+    assert shadows[:1] in ([], ["shadows"])
+    assert set(shadows[1:]) <= {"shadowed", "promoted", "kept"}
     assert events[:3] == ["published", "scored", "profiled"]
     assert events[3:6] == ["triggered", "trained", "judged"]
-    assert events[6] in {"promoted", "kept"}
+    assert events[6] in {"promoted", "kept", "shadowed"}
     assert events[7:] == ["closed"]
+
+
+def test_why_a_challenger_did_not_go_live_is_one_sentence_everywhere(config, records, workspace):
+    """In the journal, on the version, in the report; `status` tells the last day's."""
+    told = 0
+    for record in records:
+        if went_live(record) or record["model_version"] is None:
+            continue
+        told += 1
+        [verdict] = [
+            entry
+            for entry in workspace.journal.entries(DAYS[0].fromisoformat(record["day"]))
+            if entry.key.endswith("/verdict")
+        ]
+        markdown, page = find_report(config, "portal", DAYS[0].fromisoformat(record["day"]))
+        assert record["reason"] == verdict.reason
+        assert record["reason"][:150] in html.unescape(page.read_text())
+        assert record["reason"].split("(")[0] in markdown
+    assert told
+    assert status_of(workspace, datetime.now(UTC))["why"] == records[-1]["reason"]
+    for version in workspace.registry.versions():
+        [*_, newest] = [
+            entry
+            for entry in workspace.journal.entries()
+            if entry.model_version == version.version
+            and entry.event in ("promoted", "kept", "shadowed")
+        ]
+        assert version.tags["reason"] == newest.reason
 
 
 def test_every_day_has_a_page_and_the_index_links_it(config, records, workspace):
@@ -203,7 +240,11 @@ def test_status_shows_the_champion_and_the_days_as_one_json_document(config, rec
     assert [day["day"] for day in portal["days"]] == [str(day) for day in DAYS]
 
 
-def test_an_older_day_again_is_only_published_once_the_champion_knows_later_ones(config, records):
+def test_an_older_day_again_is_only_published_once_the_champion_knows_later_ones(
+    config, records, workspace
+):
+    newest = workspace.registry.versions()[-1].version
+    force(workspace, newest, review_of("ana", "it knows the last day"))
     [record] = run_range(config, "portal", DAYS[0], DAYS[0], force=True)
     assert record["verdict"] == "published only"
     assert record["champion"] == "zero-shot"

@@ -94,7 +94,8 @@ def test_the_card_of_a_waiting_version_says_all_that_a_reviewer_asks(workspace, 
     assert card["review"]["state"] == "waiting"
     assert card["obstacle"] is None
     assert card["gain"]["low"] <= card["gain"]["gain"] <= card["gain"]["high"]
-    assert set(card["guardrails"]) == {"calibration_error", "log_loss", "ndcg_10", "mrr"}
+    assert set(card["metrics"]) == {"calibration_error", "log_loss", "ndcg_10", "mrr"}
+    assert {"size"} == {rule["rule"] for rule in card["guardrails"]}
     assert card["data"]["days"] == {str(DAYS[0]): 1}
     assert card["data"]["tables"]["interactions"] >= 1
     assert card["data"]["superseded"] == []

@@ -201,14 +201,17 @@ def test_a_day_without_a_click_is_recorded_and_teaches_nothing(tmp_path, logs, d
     assert "no ranking" in record["reason"]
 
 
-def test_a_day_too_small_to_judge_a_challenger_trains_none(dayspring, logs):
+def test_a_day_too_small_to_judge_a_challenger_trains_none(config, dayspring, logs):
     for path in hours(logs)[2:]:
         path.unlink()
+    said = config.read_text().replace("min_impressions: 30", "min_impressions: 3000")
+    config.write_text(said)
     code, out, _ = dayspring("run", "portal", "--day", DAY, "--json")
     assert code == 0
     record = json.loads(out)
     assert record["verdict"] == "no retrain"
-    assert "promote.min_impressions of 30" in record["reason"]
+    assert "and 7 such days in shadow are" in record["reason"]
+    assert "promote.min_impressions of 3,000" in record["reason"]
 
 
 def test_a_forced_day_is_trained_and_judged_again(dayspring):

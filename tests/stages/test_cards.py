@@ -37,6 +37,11 @@ CONTEST = {
     "users": 290,
     "champion": METRICS,
     "challenger": {**METRICS, "log_loss": 0.18},
+    "rules": [
+        {"rule": "size", "decision": "pass", "reason": "0.3 MiB", "decides": True},
+        {"rule": "slice tail items", "decision": "breach", "reason": "gain -0.05", "decides": True},
+        {"rule": "slice rare", "decision": "breach", "reason": "gain -0.2", "decides": False},
+    ],
     "slices": [
         {"slice": "cold items", "gain": 0.03, "low": -0.01, "high": 0.07, "impressions": 41}
     ],
@@ -70,7 +75,8 @@ def record(workspace: Workspace, step: str, evidence: dict[str, Any], version: s
 def test_a_card_says_what_the_version_learned_from_and_how_it_compared(workspace):
     [card] = cards(workspace)
     assert card["gain"]["low"] == 0.004
-    assert card["guardrails"]["log_loss"] == {"champion": 0.19, "challenger": 0.18}
+    assert card["metrics"]["log_loss"] == {"champion": 0.19, "challenger": 0.18}
+    assert card["guardrails"] == CONTEST["rules"]
     assert card["data"] == {
         "tables": {"interactions": 2, "items": 2, "item_hours": 2},
         "days": {"2026-03-01": 1, "2026-03-02": 1},
@@ -100,11 +106,29 @@ def test_a_card_reads_as_lines_and_as_markdown(workspace):
     told = "\n".join(lines)
     assert "cold items +0.030 (−0.010 to +0.070) on 41" in told
     assert "log loss 0.1800 (champion 0.1900)" in told
+    assert "1 of 2 pass; slice tail items: breach, gain -0.05" in told
     assert "training 7.5 s" in told and "240 shots" in told
     assert "shots 512, tuning.method ia3" in told
     assert "started from v7 of mind" in told
     assert "all-MiniLM-L6-v2 (53aa53aa53aa…)" in told
     assert "| guardrails |" in card_markdown(card)
+
+
+def test_slices_are_told_by_their_guardrails_where_those_hold_them(workspace):
+    rules = [
+        {"rule": "size", "decision": "pass", "reason": "0.3 MiB", "decides": True, "value": 0.3},
+        {"rule": "slice tail items", "decision": "pass", "reason": "gain +0.02", "decides": True}
+        | {"value": 0.02, "low": -0.01, "high": 0.05, "impressions": 50, "users": 49},
+        {"rule": "slice rare", "decision": "not enough evidence", "reason": "3", "decides": False}
+        | {"value": None},
+    ]
+    later = {"contest": {**CONTEST, "gain": 0.02, "rules": rules, "slices": None}}
+    outcome = Outcome("r", day=date(2026, 3, 3), model_version="1", evidence=later)
+    workspace.journal.once("2026-03-03/r1/a0/shadow-v1", "shadowed", lambda: outcome)
+    [card] = cards(workspace)
+    assert card["gain"]["gain"] == 0.02, "in shadow it was judged again"
+    assert [each["slice"] for each in card["slices"]] == ["tail items"]
+    assert "tail items +0.020 (−0.010 to +0.050) on 50" in "\n".join(card_lines(card))
 
 
 def test_a_version_that_the_gate_alone_decided_about_is_shown_on_demand(workspace):

@@ -91,6 +91,67 @@ def test_a_first_day_served_by_the_zero_shot_model_says_so():
     assert "Kept: the zero-shot model stays live" in page.text
 
 
+SHADOWS = [
+    {
+        "version": "2",
+        "begun": "2026-03-04",
+        "until": "2026-03-11",
+        "stays": True,
+        "live": False,
+        "decision": "not enough evidence",
+        "reason": "gain +0.0031 does not clear min_gain; in shadow until 2026-03-11",
+        "gain": 0.0031,
+        "low": -0.001,
+        "high": 0.008,
+        "impressions": 900,
+    },
+    {
+        "version": "1",
+        "begun": "2026-03-03",
+        "until": "2026-03-10",
+        "stays": False,
+        "live": True,
+        "decision": "promote",
+        "reason": "gain +0.0210 clears min_gain 0.002",
+        "rules": [{"rule": "size", "decision": "pass", "reason": "0.6 MiB", "decides": True}],
+        "gain": 0.021,
+        "low": 0.004,
+        "high": 0.04,
+        "impressions": 1_234,
+    },
+]
+
+
+def test_challengers_in_shadow_have_a_line_each_with_their_sentence():
+    page = Page(render_day(make_record(verdict="reject", shadows=SHADOWS), []))
+    assert "Promoted: version 1 is live, after days in shadow" in page.text
+    for fact in ("+0.0031 (−0.0010 to +0.0080)", "? in shadow until 2026-03-11", "1,234", "✓ live"):
+        assert fact in page.text, fact
+    assert "gain +0.0031 does not clear min_gain; in shadow until 2026-03-11" in page.text
+    assert "Guardrails of v1 rule verdict why size ✓ pass 0.6 MiB" in page.text
+    assert "Guardrails of v2" not in page.text
+    assert 'class="mark-name">v1<' in render_day(
+        make_record(verdict="reject", shadows=SHADOWS), [make_record("2026-03-05")]
+    )
+
+
+def test_a_challenger_that_goes_into_shadow_says_so():
+    record = make_record(verdict="not enough evidence", in_shadow_until="2026-03-13")
+    text = Page(render_day(record, [])).text
+    assert "Not enough evidence: version 4 stays in shadow, version 3 stays live" in text
+
+
+def test_each_guardrail_has_its_verdict_and_its_reason():
+    rules = [
+        {"rule": "slice tail items", "decision": "breach", "reason": "gain -0.05", "decides": True},
+        {"rule": "latency", "decision": "pass", "reason": "3.1 ms", "decides": True},
+        {"rule": "slice rare", "decision": "breach", "reason": "gain -0.2", "decides": False},
+    ]
+    text = Page(render_day(make_record(contest={**CONTEST, "rules": rules}), [])).text
+    for fact in ("slice tail items ✗ breach gain -0.05", "latency ✓ pass", "rare – shown only"):
+        assert fact in text, fact
+
+
 def test_a_quiet_day_shows_no_contest_no_drift_and_no_fine_tuning():
     page = Page(render_day(make_quiet_record(), []))
     for heading in ("Challenger against champion", "Drift by column", "Fine-tuning", "ROC"):

@@ -23,6 +23,10 @@ STATUS = {
     },
     "waiting": ["13"],
     "triggers": [],
+    "why": "gain +0.0120 (95 % interval +0.0040 to +0.0200) clears min_gain 0.002",
+    "shadows": [
+        {"version": "14", "until": "2026-03-15", "gain": 0.004, "low": -0.002, "high": 0.011}
+    ],
     "superseded": [str(n) for n in range(2, 9)],
     "deployment": {"state": "deployed", "words": "daily/portal starts it"},
     "next_run": "2026-03-10T04:30:00+01:00",
@@ -39,6 +43,8 @@ def test_the_screen_says_who_is_live_how_it_fares_and_what_is_next():
     assert "v12, live for 3 days (since 2026-03-06 05:10 UTC)" in text
     assert "learned to  2026-03-05 23:59 UTC" in text
     assert "0.720, rising by 0.020 over 3 days" in text
+    assert "why         gain +0.0120 (95 % interval +0.0040 to +0.0200) clears min_gain" in text
+    assert "in shadow   v14 until 2026-03-15: gain +0.0040 (−0.0020 to +0.0110)" in text
     assert "waiting     v13; dayspring review portal" in text
     assert "superseded  v5, v6, v7, v8 and 3 more learned from" in text
     assert "2026-03-10 04:30 Europe/Berlin, in 18 h" in text
@@ -53,7 +59,15 @@ def test_the_screen_is_80_columns_wide_whatever_the_values():
 
 
 def test_a_pipeline_without_a_day_says_how_to_begin():
-    empty = {**STATUS, "days": [], "champion": None, "auc": None, "missing_days": []}
+    empty = {
+        **STATUS,
+        "days": [],
+        "why": None,
+        "shadows": [],
+        "champion": None,
+        "auc": None,
+        "missing_days": [],
+    }
     text = "\n".join(overview_lines(empty, NOW))
     assert "none yet; start with dayspring run portal" in text
     assert "zero-shot" in text
