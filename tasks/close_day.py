@@ -57,7 +57,7 @@ def close_day(
                     "validate": validated,
                     "publish": published,
                     "score_champion": champion,
-                    "judge_shadows": shadows,
+                    "judge_shadows": shadows if shadows.shadows else None,
                     "detect_drift": drift,
                     "decide_retrain": trigger,
                     "register": challenger,
