@@ -74,4 +74,4 @@ def _gain(value: float) -> str:
 def _interval(contest: Contest) -> str:
     after = f" after {contest.looks} days" if contest.looks > 1 else ""
     ends = f"{_gain(contest.low)} to {_gain(contest.high)}"
-    return f"{100 * contest.confidence:g} % interval {ends}{after}"
+    return f"{100 * contest.confidence:.3g} % interval {ends}{after}"
