@@ -1,18 +1,14 @@
-"""How a numeric column is distributed: a KLL sketch of its quantiles, and exact moments.
-
-Source: Karnin, Lang & Liberty (FOCS 2016), Optimal quantile approximation in streams; library:
-Apache DataSketches.
-"""
+"""How a numeric column is distributed: a KLL sketch of its quantiles, and exact moments."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tasks.drift.measures import sums
+from tasks.drift.quantiles import Quantiles
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,8 +20,7 @@ KLL_K = 800
 class Numbers:
     """One numeric column."""
 
-    sketch: Any
-    """KLL sketch of the values, in doubles."""
+    sketch: Quantiles
     units: float
     """Independent observations among them."""
     total: float
@@ -42,30 +37,23 @@ class Numbers:
     def share_error(self) -> float:
         """Standard error of the share between two deciles; 0 while all values are kept.
 
-        A fifth of the library's bound on a rank (99 %), as seen on a million values and on merged days.
+        A fifth of the bound on a rank (99 %), as seen on a million values and on merged days.
         """
-        if not self.sketch.is_estimation_mode():
-            return 0.0
-        return float(self.sketch.normalized_rank_error(False)) / 5
+        return self.sketch.rank_error / 5
 
 
 def describe(values: Floats, units: float) -> Numbers:
     """A column's numbers; values that are not finite are left out."""
-    import datasketches
-
     finite = values[np.isfinite(values)]
-    sketch = datasketches.kll_doubles_sketch(KLL_K)
-    if len(finite):
-        sketch.update(np.ascontiguousarray(finite, dtype=np.float64))
+    sketch = Quantiles(KLL_K)
+    sketch.add(finite)
     with np.errstate(over="ignore"):  # a producer's 1e300 is no reason to stop
         return Numbers(sketch, units, float(finite.sum()), float(finite @ finite))
 
 
 def combine(parts: Sequence[Numbers]) -> Numbers:
     """The numbers of all values together."""
-    import datasketches
-
-    sketch = datasketches.kll_doubles_sketch(KLL_K)
+    sketch = Quantiles(KLL_K)
     for part in parts:
         sketch.merge(part.sketch)
     return Numbers(
@@ -74,13 +62,6 @@ def combine(parts: Sequence[Numbers]) -> Numbers:
         sum(part.total for part in parts),
         sum(part.squares for part in parts),
     )
-
-
-def restore(raw: bytes) -> Any:
-    """The sketch that `sketch.serialize()` wrote."""
-    import datasketches
-
-    return datasketches.kll_doubles_sketch.deserialize(raw)
 
 
 @dataclass(frozen=True)
@@ -103,7 +84,7 @@ def cut(reference: Numbers, current: Numbers, parts: int) -> Groups:
         parts: number of quantile groups, before values that stand alone.
     """
     ranks = [part / parts for part in range(1, parts)]
-    edges = sorted(set(reference.sketch.get_quantiles(ranks)))
+    edges = np.unique(reference.sketch.quantiles(ranks)).tolist()
     before, now = _shares(reference, edges), _shares(current, edges)
     names = _names(edges)
     # (below, at, between, at, ..., above): a point that is nothing special joins what is below it
@@ -119,8 +100,8 @@ def cut(reference: Numbers, current: Numbers, parts: int) -> Groups:
 
 def _shares(numbers: Numbers, edges: list[float]) -> Floats:
     """(2E + 1,) shares below, at, and between E edges."""
-    below = numbers.sketch.get_cdf(edges, False)[:-1]
-    up_to = numbers.sketch.get_cdf(edges, True)[:-1]
+    below = numbers.sketch.shares_below(edges, inclusive=False)
+    up_to = numbers.sketch.shares_below(edges, inclusive=True)
     bounds = np.ravel(np.column_stack([below, up_to]))
     return np.maximum(np.diff(np.concatenate([[0.0], bounds, [1.0]])), 0.0)
 

@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.drift import numbers, sketches
+from tasks.drift import sketches
 from tasks.drift.mix import Mix
 from tasks.drift.numbers import Numbers
 from tasks.drift.predictions import Predictions
 from tasks.drift.profile import Novelty, Profile
+from tasks.drift.quantiles import Quantiles
 from tasks.drift.text import CELLS, FEATURES, WIDTH, Sample, Text
 from tasks.errors import DriftError
 
@@ -174,7 +175,7 @@ def _mix(facts: dict[str, Any]) -> Mix:
 
 
 def _numbers(facts: dict[str, Any]) -> Numbers:
-    return Numbers(**{**facts, "sketch": numbers.restore(b64decode(facts["sketch"]))})
+    return Numbers(**{**facts, "sketch": Quantiles.deserialize(b64decode(facts["sketch"]))})
 
 
 def _text(facts: dict[str, Any] | None, raw: bytes | None) -> Text | None:

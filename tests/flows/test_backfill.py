@@ -108,10 +108,10 @@ def test_a_corrected_day_names_the_models_that_learned_from_it_and_the_repair(
     lines = gzip.decompress(hour.read_bytes()).splitlines()
     hour.write_bytes(gzip.compress(b"\n".join(lines[: len(lines) // 2]) + b"\n"))
 
+    trained = [entry.model_version for entry in workspace.journal.entries(event="trained")]
     (record,) = run_range(config, "portal", DAYS[0], DAYS[0], force=False)
     fresh = open_workspace(config, "portal")
     assert record["revision"] == 2
-    trained = [entry.model_version for entry in fresh.journal.entries(event="trained")]
     found = superseded_models(fresh)
     assert [each.version for each in found] == trained != []
     assert {(each.day, each.learned_from, each.revision) for each in found} == {(DAYS[0], 1, 2)}

@@ -44,7 +44,7 @@ def test_a_day_profiled_by_an_older_version_is_no_reference_and_is_named(workspa
     with caplog.at_level(logging.INFO):
         found = detect_drift._stored_profiles(workspace, DAY, NEXT)
     assert [profile.days for profile in found] == [(NEXT,)]
-    assert f"left out of the reference: {DAY}, profiled by an older Dayspring" in caplog.text
+    assert f"left out of references: {DAY}, profiled by an older Dayspring" in caplog.text
 
 
 def test_a_lake_of_old_profiles_has_nothing_to_compare_with(workspace):

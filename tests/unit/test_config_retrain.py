@@ -15,7 +15,7 @@ PIPELINE = {
     "source": {"format": "jsonl", "interactions": "logs/{date}.json", "items": "items.json"},
     "schedule": {"cron": "0 4 * * *"},
     "finetune": {"shots": 64},
-    "promote": {"min_gain": 0.002, "confidence": 0.9},
+    "promote": {"min_gain": 0.002},
 }
 ALWAYS = {"rule": "always"}
 PROBE = {"rule": "probe", "shots": 128}

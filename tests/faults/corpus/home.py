@@ -21,7 +21,14 @@ CONFIG = {
             # The first day has no champion and trains one; after it a day is only scored.
             "retrain": {"any": [{"rule": "cadence", "every_days": 30}]},
             "finetune": {"base": "base", "shots": 64, "head_epochs": 30, "adapter_epochs": 0},
-            "promote": {"min_gain": 0.0, "false_promotions_a_year": 150, "min_impressions": 2},
+            # All that the first day's 35 judged impressions could show, on their own day.
+            "promote": {
+                "min_gain": 0.0,
+                "false_promotions_a_year": 150,
+                "min_impressions": 2,
+                "shadow_days": 0,
+                "guardrails": {"slices": None, "calibration": None, "latency": None},
+            },
         }
     },
 }

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.drift.numbers import KLL_K, Numbers, combine, cut, describe, restore
+from tasks.drift.numbers import KLL_K, Numbers, combine, cut, describe
+from tasks.drift.quantiles import Quantiles
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300)
 
@@ -23,7 +24,7 @@ def test_moments_and_few_values_are_exact(first: list[float], second: list[float
     assert both.mean == pytest.approx(every.mean(), abs=1e-6)
     assert both.squares == pytest.approx(every @ every)
     assert both.share_error == 0
-    assert both.sketch.get_quantile(0.5) in every
+    assert both.sketch.quantiles([0.5]) in every
 
 
 @settings(max_examples=8, deadline=None)
@@ -34,18 +35,21 @@ def test_ranks_of_merged_days_are_within_the_guarantee(seed: int, rank: float) -
     parts = [described(day) for day in days]
     for merged in (combine(parts), combine([parts[4], combine(parts[:2]), combine(parts[2:4])])):
         every = np.sort(np.concatenate(days))
-        found = np.searchsorted(every, merged.sketch.get_quantile(rank)) / len(every)
+        found = np.searchsorted(every, merged.sketch.quantiles([rank])[0]) / len(every)
         # 0.34 % at 99 %
         assert abs(found - rank) < 0.006
         assert len(merged.sketch.serialize()) < 25_000
 
 
 def test_a_share_between_deciles_is_off_by_its_standard_error() -> None:
-    values = np.random.default_rng(3).lognormal(3, 1, 100_000)
-    deciles = np.quantile(values, np.linspace(0.1, 0.9, 9)).tolist()
-    sketches = [described(values) for _ in range(20)]
-    ranks = np.array([each.sketch.get_cdf(deciles, False)[:-1] for each in sketches])
-    assert np.diff(ranks, axis=1).std() == pytest.approx(sketches[0].share_error, rel=0.3)
+    draw, tenths = np.random.default_rng(3), np.linspace(0.1, 0.9, 9)
+    weeks = []
+    for _ in range(20):
+        days = [draw.lognormal(3, 1, 15_000) for _ in range(7)]
+        week = combine([described(day) for day in days])
+        deciles = np.quantile(np.concatenate(days), tenths).tolist()
+        weeks.append(week.sketch.shares_below(deciles, inclusive=False) - tenths)
+    assert 0.5 * week.share_error < np.diff(weeks, axis=1).std() < 1.2 * week.share_error
 
 
 def test_what_is_not_finite_is_left_out() -> None:
@@ -56,7 +60,25 @@ def test_what_is_not_finite_is_left_out() -> None:
 
 def test_a_sketch_survives_its_bytes() -> None:
     some = described(np.random.default_rng(1).normal(size=5 * KLL_K))
-    assert restore(some.sketch.serialize()).get_quantile(0.3) == some.sketch.get_quantile(0.3)
+    again = Quantiles.deserialize(some.sketch.serialize())
+    assert again.serialize() == some.sketch.serialize()
+    assert again.quantiles([0.3]) == some.sketch.quantiles([0.3])
+    with pytest.raises(ValueError, match="in place of"):
+        Quantiles.deserialize(some.sketch.serialize()[:-8])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 99), st.integers(1, 6))
+def test_the_same_values_give_the_same_bytes_and_every_value_keeps_its_weight(
+    seed: int, parts: int
+) -> None:
+    values = np.random.default_rng(seed).normal(size=9 * KLL_K)
+    first, second = (
+        combine([described(part) for part in np.array_split(values, parts)]) for _ in range(2)
+    )
+    assert first.sketch.serialize() == second.sketch.serialize()
+    assert first.sketch.n == len(values)
+    assert first.sketch.shares_below([np.inf], inclusive=True) == 1
 
 
 def test_groups_are_equally_large_in_the_reference() -> None:
