@@ -96,10 +96,11 @@ def finetune(
         return log.finish(joint[0], joint[1].words, joint[1].auc)
     if kept.words == "start":
         return log.finish(start, kept.words, kept.auc)
-    calibrate(lesson.head.eval(), held.features, torch.from_numpy(held.slates.label))
     head = lesson.head
     if recipe.head_fit == "map" and recipe.learn_validation:
-        head = _fit_again(start, lesson.head, kept, everything, held, context, recipe, log)
+        head = _fit_again(start, head, kept, everything, held, context, recipe, log)
+    else:
+        calibrate(head.eval(), held.features, torch.from_numpy(held.slates.label))
     return log.finish(HybridRanker(start.encoder, head), kept.words, kept.auc)
 
 
