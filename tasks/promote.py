@@ -1,6 +1,7 @@
 """Stage: the alias moves, or stays and the reason is recorded; who lacks evidence stays in shadow."""
 
 from tasks.evaluate import first_look
+from tasks.going_live import event_of, go_live
 from tasks.in_shadow import SHADOWED, could_gain, figures, in_shadow, shadow_of
 from tasks.memory import recorded, remembered
 from tasks.models import name_of
@@ -51,7 +52,7 @@ def _settle(
     shadows: ShadowsJudged,
 ) -> Verdict:
     """Carry the gate's decision into the registry; safe to repeat after a kill."""
-    registry, version, bar = workspace.registry, challenger.version, workspace.config.promote
+    bar = workspace.config.promote
     if held.decision == "promote" and bar.shadow_days and shadows.promoted:
         first = name_of(shadows.promoted.shadow.version)
         words = f"{held.reason}; but {first} went live today, and one model a day does"
@@ -60,17 +61,14 @@ def _settle(
         return _kept(workspace, challenger, held, *_seat(workspace, published, challenger, held))
     if held.decision != "promote":
         return _kept(workspace, challenger, held, held.reason)
-    settle = registry.wait if bar.approval == "manual" else registry.promote
-    settled = settle(
-        version, compared_with=held.compared_with, reason=held.reason, evidence=held.contest or {}
+    settled = go_live(
+        workspace,
+        challenger.version,
+        compared_with=held.compared_with,
+        reason=held.reason,
+        evidence=held.contest or {},
     )
-    decision = "promote" if settled.moved else "not enough evidence"
-    return Verdict(
-        decision="waiting for approval" if settled.waiting else decision,
-        reason=held.reason if settled.moved else settled.reason,
-        model_version=version,
-        live_since=settled.live_since,
-    )
+    return Verdict(**settled._asdict(), model_version=challenger.version)
 
 
 def _kept(
@@ -144,8 +142,4 @@ def _leave(workspace: Workspace, published: Published, shadow: Shadow, reason: s
 
 
 def _event(verdict: Verdict) -> str:
-    if verdict.shadow:
-        return SHADOWED
-    if verdict.decision == "waiting for approval":
-        return "waiting"
-    return "promoted" if verdict.live_since else "kept"
+    return SHADOWED if verdict.shadow else event_of(verdict.decision, verdict.live_since)

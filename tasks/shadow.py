@@ -6,6 +6,7 @@ anywhere promotes the same one, once. See docs/decisions/0006.
 
 from tasks.context import day_rows
 from tasks.evaluate import rows_to_judge
+from tasks.going_live import event_of, go_live
 from tasks.in_shadow import SHADOWED, in_shadow, shadow_of
 from tasks.memory import recorded, remembered
 from tasks.models import live_champion, name_of
@@ -178,36 +179,24 @@ def _settled(workspace: Workspace, published: Published, judged: ShadowJudged) -
 
 
 def _registered(workspace: Workspace, judged: ShadowJudged) -> ShadowJudged:
-    registry, shadow = workspace.registry, judged.shadow
-    evidence = judged.contest or {}
+    shadow, evidence = judged.shadow, judged.contest or {}
     if judged.decision != "promote":
-        registry.keep(
+        workspace.registry.keep(
             shadow.version, verdict=judged.decision, reason=judged.reason, evidence=evidence
         )
         return judged
-    settle = registry.wait if workspace.config.promote.approval == "manual" else registry.promote
-    moved = settle(
+    settled = go_live(
+        workspace,
         shadow.version,
         compared_with=shadow.compared_with,
         reason=judged.reason,
         evidence=evidence,
     )
-    decision = "promote" if moved.moved else "not enough evidence"
-    return judged.model_copy(
-        update={
-            "decision": "waiting for approval" if moved.waiting else decision,
-            "reason": judged.reason if moved.moved else moved.reason,
-            "live_since": moved.live_since,
-        }
-    )
+    return judged.model_copy(update=settled._asdict())
 
 
 def _event(judged: ShadowJudged) -> str:
-    if judged.stays:
-        return SHADOWED
-    if judged.decision == "waiting for approval":
-        return "waiting"
-    return "promoted" if judged.live_since else "kept"
+    return SHADOWED if judged.stays else event_of(judged.decision, judged.live_since)
 
 
 def _step(shadow: Shadow) -> str:
