@@ -7,6 +7,8 @@ there is to know of one that has hardly been shown.
 Shapes: N rows, S slates, H history length, I items, F features.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,9 @@ from tasks.recommender.statistics import (
     smoothed_logit,
     sweep,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 NAMES = (
     "item_rate",
@@ -64,14 +69,20 @@ MAX_SIMILAR = 4096
 """Most shown items that a kernel average looks at; it bounds the cost of an hour."""
 
 
-def behaviour_features(slates: Slates, items: Items, counts: Counts) -> NDArray[np.float32]:
-    """(N, F) features in the order of NAMES, not yet standardised."""
+def behaviour_features(
+    slates: Slates, items: Items, counts: Counts, vectors_ID: "torch.Tensor"
+) -> NDArray[np.float32]:
+    """(N, F) features in the order of NAMES, not yet standardised.
+
+    Similar items are looked for on the device that the items' vectors lie on: on a large day that
+    is most of the work.
+    """
     item, hour = slates.candidate, slates.hour
     seen = read_as_of(counts, item, hour, half_life_hours=HALF_LIFE_HOURS)
     recent = read_as_of(counts, item, hour, half_life_hours=RECENT_HOURS)
     everyone = _population_seen(counts, hour)
     level = (everyone[:, 1] + GROUP_STRENGTH * PRIOR_RATE) / (everyone[:, 0] + GROUP_STRENGTH)
-    similar = _similar_rate(counts, items.vectors, item, hour, level)
+    similar = _similar_rate(counts, vectors_ID, item, hour, level)
     by_category = counts.grouped(items.category, items.num_categories)
     category = _category_seen(by_category, items.category[item], hour)
     shown_share = (category[:, 0] + 1) / (everyone[:, 0] + max(items.num_categories, 1))
@@ -110,21 +121,22 @@ def _category_seen(by_category: Counts, category: Ints, hour: Ints) -> Floats:
 
 
 def _similar_rate(
-    counts: Counts, vectors: NDArray[np.float32], item: Ints, hour: Ints, level: Floats
+    counts: Counts, vectors_ID: "torch.Tensor", item: Ints, hour: Ints, level: Floats
 ) -> Floats:
     """(N,) click rate of all items, weighted by how similar their titles are to the candidate's."""
     import torch
 
-    embeddings = torch.from_numpy(vectors)
+    device = vectors_ID.device
     rate = level.copy()
     for rows, state in sweep(counts, hour, half_life_hours=HALF_LIFE_HOURS):
         shown = np.flatnonzero(state[:, 0] > 0.01)
         if len(shown) > MAX_SIMILAR:
             shown = shown[np.argpartition(-state[shown, 0], MAX_SIMILAR)[:MAX_SIMILAR]]
         asked, row = np.unique(item[rows], return_inverse=True)
-        cosine = embeddings[asked] @ embeddings[shown].T
+        cosine = vectors_ID[torch.from_numpy(asked)] @ vectors_ID[torch.from_numpy(shown)].T
         weight = cosine.sub_(1).mul_(KERNEL_SHARPNESS).exp_()
-        seen = (weight @ torch.from_numpy(state[shown].astype(np.float32))).double().numpy()[row]
+        counted = torch.from_numpy(state[shown].astype(np.float32)).to(device)
+        seen = (weight @ counted).double().cpu().numpy()[row]
         rate[rows] = (seen[:, 1] + ITEM_STRENGTH * level[rows]) / (seen[:, 0] + ITEM_STRENGTH)
     return rate
 

@@ -170,13 +170,15 @@ class Encoder:
         tokens = self.tokenize(texts)
         lengths = np.fromiter((len(ids) for ids in tokens), np.int64, len(tokens))
         width = int(self.network.config.hidden_size)
-        vectors = np.empty((len(tokens), width), np.float32)
+        # They stay on the device until all are there: a GPU need not wait for copies in between.
+        vectors = torch.empty((len(tokens), width), device=self.base.device)
         for rows in length_batches(lengths, self.base.device):
             ids, mask = pad([tokens[row] for row in rows], self.base)
             with torch.inference_mode():
                 hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state
-            vectors[rows] = pool(hidden, mask).cpu().numpy()
-        return vectors
+            vectors[torch.from_numpy(rows)] = pool(hidden, mask)
+        found: NDArray[np.float32] = vectors.cpu().numpy()
+        return found
 
 
 def carried(start: Encoder, tuning: Tuning) -> dict[str, torch.Tensor] | None:

@@ -40,8 +40,8 @@ def prepare(rows: pa.Table, context: Context, encoder: TextEncoder, device: str)
     ids = pa.concat_arrays([slates.items, counted, shown]).unique()
     items = describe_items(ids, context.catalogue, encoder, context.embeddings_folder)
     logged = slates.renumbered(pc.index_in(counted, ids).to_numpy().astype(np.int64))
-    behaviour = behaviour_features(logged, items, counts_of(context.item_hours, ids))
     vectors = torch.from_numpy(items.vectors).to(device)
+    behaviour = behaviour_features(logged, items, counts_of(context.item_hours, ids), vectors)
     return Prepared(slates, items, assemble(vectors, slates, known_items(items), behaviour))
 
 

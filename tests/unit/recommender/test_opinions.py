@@ -20,7 +20,8 @@ def prepared(ranker, rows, context):
 
 def column(prepared, name: str, counts: Counts, hour: int) -> np.ndarray:
     slates = replace(prepared.slates, hour=np.full(len(prepared.slates.slate), hour))
-    found = behaviour_features(slates, prepared.items, counts)
+    vectors = torch.from_numpy(prepared.items.vectors)
+    found = behaviour_features(slates, prepared.items, counts, vectors)
     return found[:, behaviour.NAMES.index(name)]
 
 
