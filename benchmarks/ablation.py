@@ -214,7 +214,7 @@ def _row(
         aucs.tolist(),
         float(apart.mean()),
         error,
-        clear and bool(apart.any()),
+        bool(clear and apart.any()),
         ", ".join(f"{words} {number}" for words, number in kept.most_common()),
         float(np.mean(gains)) if gains else None,
         float(np.mean([seconds for _, _, seconds in runs])),

@@ -50,7 +50,10 @@ def test_slates_of_one_candidate_are_ranked_against_each_other_by_clicks():
     assert found[0] == 1
 
 
-def test_a_state_is_chosen_by_relevance_where_the_validation_has_it(ranker, parts, context):
+def test_a_state_is_chosen_by_relevance_where_the_validation_has_it(
+    ranker, parts, context, monkeypatch
+):
+    monkeypatch.setattr(finetune_module, "FEWEST_HEAD_JUDGES", 0)
     shots, held = parts.shots, parts.validation
     recipe = Recipe(head_epochs=5, adapter_epochs=0)
     by_clicks = finetune(ranker, shots, held, context, recipe)

@@ -10,7 +10,12 @@ from tasks.recommender import adapter_phase
 from tasks.recommender import finetune as finetune_module
 from tasks.recommender.adapter_phase import backward_step, prepare_run
 from tasks.recommender.adapter_step import AdapterStep
-from tasks.recommender.finetune import finetune
+from tasks.recommender.finetune import (
+    FEWEST_HEAD_JUDGES,
+    FEWEST_JUDGES,
+    count_judges,
+    finetune,
+)
 from tasks.recommender.head_phase import measure_head
 from tasks.recommender.labelled import label_rows
 from tasks.recommender.learning.objectives import listwise
@@ -80,10 +85,56 @@ def test_labels_that_mislead_leave_the_start_in_place(ranker, split, context):
     assert tuned.validation_auc >= start.validation_auc
 
 
+@pytest.fixture
+def misleading(split):
+    """A validation that is too small for a head, where what would be clicked is skipped."""
+    rows = split.validation
+    labels = pa.array(1 - rows["label"].to_numpy())
+    rows = rows.set_column(rows.column_names.index("label"), "label", labels)
+    assert FEWEST_JUDGES <= count_judges(rows) < FEWEST_HEAD_JUDGES
+    return rows
+
+
+def test_a_small_validation_is_learned_from_and_the_shots_judge_the_head(ranker, split, context):
+    tuned = finetune(ranker, split.shots, split.validation, context, HEAD_ONLY)
+    start, head = tuned.epochs
+    assert (start.phase, head.phase, tuned.kept) == ("start", "head", "head")
+    everything = pa.concat_tables([split.shots, split.validation])
+    assert tuned.ranker.digest == (
+        finetune(ranker, everything, everything.slice(0, 0), context, HEAD_ONLY).ranker.digest
+    )
+    assert start.validation_auc == pytest.approx(
+        measure_head(ranker.head, *_measured(ranker, everything, context)).mean()
+    )
+
+
+def test_a_small_validation_cannot_veto_a_head_that_other_users_shots_approve_of(
+    ranker, split, context, misleading, monkeypatch
+):
+    recipe = replace(HEAD_ONLY, learn_validation=False)
+    tuned = finetune(ranker, split.shots, misleading, context, recipe)
+    assert tuned.kept.startswith("head")
+    start, head = tuned.epochs
+    assert head.validation_auc == tuned.validation_auc < start.validation_auc
+    monkeypatch.setattr(finetune_module, "FEWEST_HEAD_JUDGES", 0)
+    assert finetune(ranker, split.shots, misleading, context, recipe).kept == "start"
+
+
+def test_a_small_validation_still_judges_a_network_against_the_head(
+    ranker, split, context, monkeypatch
+):
+    monkeypatch.setattr(finetune_module, "clearly_below", lambda *_: False)
+    tuned = finetune(ranker, split.shots, split.validation, context, JOINT)
+    assert [e.phase for e in tuned.epochs[:2]] == ["start", "head"]
+    assert [e.phase for e in tuned.epochs[2:]] == ["adapter"] * 2 + ["head"], "and learned from"
+    held = _measured(ranker, split.validation, context)
+    assert tuned.epochs[0].validation_auc == pytest.approx(measure_head(ranker.head, *held).mean())
+
+
 @pytest.mark.parametrize(
     ("missing", "recipe"),
     [
-        ("shots", HEAD_ONLY),
+        ("shots", replace(HEAD_ONLY, learn_validation=False)),
         ("validation", replace(HEAD_ONLY, head_fit="steps")),
         ("passes", replace(HEAD_ONLY, head_epochs=0)),
         ("both", HEAD_ONLY),

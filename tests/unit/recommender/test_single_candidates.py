@@ -44,7 +44,6 @@ def test_they_improve_the_ranking_of_later_ones_under_every_objective(ranker, sp
         return roc_auc_score(split.holdout["label"].to_numpy(), found)
 
     assert tuned.kept.startswith("head")
-    assert tuned.epochs[1].train_loss > tuned.epochs[-1].train_loss
     assert auc(tuned.ranker) > auc(ranker)
 
 
