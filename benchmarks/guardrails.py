@@ -6,25 +6,31 @@ A portal of twelve categories whose readers each have their taste; slates of ten
 moves a click and err: part of the error is the same for both, as it is for a model and its fine-tuned
 successor, and decides how much a slate's gain scatters. Slices are the categories, cold, warm, head and
 tail items, new and returning readers: 18, of which all with 5 % of the impressions decide. `collect` and
-`check` are those of a day; a challenger is looked at on each of its days, and the gain is left out, so
-this is what the guardrails alone would do. Seeds differ from those on which the defaults were chosen.
+`check` are those of a day, and a challenger is looked at on each of its days. The gain is left out, so this
+is what the guardrails alone would do; two rows have gate and guardrails together, as a day has them
+(`combine`). Seeds differ from those on which the defaults were chosen.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, partial
+from multiprocessing import get_context
 from time import perf_counter
 
 import numpy as np
 import pyarrow as pa
 from decisions_row import Row, share_interval
 
+from tasks.evaluation.bar import Bar, challenger_level
+from tasks.evaluation.contest import contest_of
 from tasks.evaluation.evidence import collect
-from tasks.evaluation.guardrails import ModelFacts, check
+from tasks.evaluation.gate import decide
+from tasks.evaluation.guardrails import ModelFacts, check, combine
 from tasks.evaluation.impressions import members_of, read
 from tasks.evaluation.limits import Guardrails, SliceLimits
 from tasks.evaluation.ruling import RuleVerdict
@@ -42,6 +48,9 @@ CALIBRATION = 240_000
 """Impressions on which a pair is made to gain or lose what it should."""
 FACTS = ModelFacts(champion_ms=1, challenger_ms=1, challenger_bytes=1)
 SLICES_ALONE = Guardrails(calibration=None, latency=None, size=None)
+GATE = Bar(min_gain=0.002, level=challenger_level(1), min_impressions=100, looks=LOOKS)
+"""pipelines.yaml's."""
+PROCESSES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +121,8 @@ def rows(share: float) -> Iterator[Row]:
     for shared in (0.8, 0.5, 0.0):
         yield _held_up(thousand, shared, 0.02, 7, share * 150)
     yield _held_up(few, 0.8, 0.02, 7, share * 150)
+    yield _live(thousand, 0.8, 7, share * 150)
+    yield _kept_out(thousand, 0.8, -0.05, 7, share * 150)
     yield _rejected(thousand, 0.8, 7, share * 150)
     yield _cost()
 
@@ -219,6 +230,43 @@ def passes(found: list[RuleVerdict]) -> bool:
     return all(each.decision == "pass" for each in found)
 
 
+def never_passed(portal: Portal, pair: Pair, days: int, looks: int, seed: int) -> bool:
+    """Whether the harmed slice is passed on none of a challenger's days."""
+    return not any(
+        each.rule == f"slice category {HARMED}" and each.decision == "pass"
+        for found in verdicts(portal, pair, days, looks, seed)
+        for each in found
+    )
+
+
+def passed_all(portal: Portal, pair: Pair, days: int, looks: int, seed: int) -> bool:
+    """Whether nothing stands in a challenger's way on one of its days."""
+    return any(passes(found) for found in verdicts(portal, pair, days, looks, seed))
+
+
+def broke_none(portal: Portal, pair: Pair, days: int, looks: int, seed: int) -> bool:
+    """Whether no slice is broken on any of a challenger's days."""
+    return all(
+        each.decision != "breach"
+        for found in verdicts(portal, pair, days, looks, seed)
+        for each in found
+    )
+
+
+def goes_live(portal: Portal, pair: Pair, days: int, looks: int, seed: int) -> bool:
+    """Whether gate and guardrails together promote a challenger on one of its days."""
+    draw = np.random.default_rng([SEED, seed])
+    seen: list[pa.Table] = []
+    for day in range(days):
+        seen.append(evidence_of(portal, pair, day, draw))
+        evidence = pa.concat_tables(seen)
+        primary = decide(contest_of(evidence, GATE), GATE)
+        verdict = combine(primary, check(evidence, None, FACTS, SLICES_ALONE, looks=looks))
+        if verdict.decision != "not enough evidence":
+            return verdict.decision == "promote"
+    return False
+
+
 def _harm(
     portal: Portal,
     shared: float,
@@ -229,47 +277,53 @@ def _harm(
     by_item: float = 0.0,
 ) -> Row:
     began = perf_counter()
-    pair, number = find_harm(portal, shared, loss), max(2, round(replications))
-    pair = replace(pair, by_item=by_item)
-    name = f"slice category {HARMED}"
-    stopped = sum(
-        not any(
-            each.rule == name and each.decision == "pass"
-            for found in verdicts(portal, pair, days, looks, seed)
-            for each in found
-        )
-        for seed in range(number)
-    )
+    pair = replace(find_harm(portal, shared, loss), by_item=by_item)
+    counted = _count(partial(never_passed, portal, pair, days, looks), replications)
     question = f"a slice of 11 % of the impressions that loses {-loss:g} is never passed"
     looked = f"{days} of {looks} looks" + (f"; {by_item:g} of it the item's" if by_item else "")
-    return _row(question, portal, shared, looked, stopped, number, began)
+    return _row(question, portal, shared, looked, counted, began)
 
 
 def _held_up(portal: Portal, shared: float, gain: float, days: int, replications: float) -> Row:
     began = perf_counter()
-    pair, number = find_lift(portal, shared, gain), max(2, round(replications))
-    through = sum(
-        any(passes(found) for found in verdicts(portal, pair, days, LOOKS, seed))
-        for seed in range(number)
-    )
+    pair = find_lift(portal, shared, gain)
+    counted = _count(partial(passed_all, portal, pair, days, LOOKS), replications)
     question = f"a gain of {gain:g} everywhere passes all slices within {days} days"
     goal = "90 % or more" if portal.impressions >= 1_000 and shared else ""
-    return _row(question, portal, shared, f"{LOOKS} looks", through, number, began, goal)
+    return _row(question, portal, shared, f"{LOOKS} looks", counted, began, goal)
+
+
+def _live(portal: Portal, shared: float, days: int, replications: float) -> Row:
+    began = perf_counter()
+    pair = find_lift(portal, shared, 0.02)
+    counted = _count(partial(goes_live, portal, pair, days, LOOKS), replications)
+    question = f"gate and guardrails together promote a gain of 0.02 everywhere within {days} days"
+    return _row(question, portal, shared, f"{LOOKS} looks", counted, began)
+
+
+def _kept_out(portal: Portal, shared: float, loss: float, days: int, replications: float) -> Row:
+    began = perf_counter()
+    pair = find_harm(portal, shared, loss)
+    live, number = _count(partial(goes_live, portal, pair, days, LOOKS), replications)
+    question = (
+        f"gate and guardrails together do not promote a gain of 0.02 that costs a slice {-loss:g}"
+    )
+    return _row(question, portal, shared, f"{LOOKS} looks", (number - live, number), began)
 
 
 def _rejected(portal: Portal, shared: float, days: int, replications: float) -> Row:
     began = perf_counter()
-    number = max(2, round(replications))
-    spared = sum(
-        all(
-            each.decision != "breach"
-            for found in verdicts(portal, Pair(shared, 0.0), days, LOOKS, seed)
-            for each in found
-        )
-        for seed in range(number)
-    )
+    spared = partial(broke_none, portal, Pair(shared, 0.0), days, LOOKS)
+    counted = _count(spared, replications)
     question = "an equal model breaks no slice"
-    return _row(question, portal, shared, f"{days} of {LOOKS} looks", spared, number, began)
+    return _row(question, portal, shared, f"{days} of {LOOKS} looks", counted, began)
+
+
+def _count(outcome: Callable[[int], bool], replications: float) -> tuple[int, int]:
+    """In how many of the replications the outcome was so, and how many there were."""
+    number = max(2, round(replications))
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("fork")) as pool:
+        return sum(pool.map(outcome, range(number))), number
 
 
 def _row(
@@ -277,11 +331,11 @@ def _row(
     portal: Portal,
     shared: float,
     looks: str,
-    hits: int,
-    replications: int,
+    counted: tuple[int, int],
     began: float,
     goal: str = "90 % or more",
 ) -> Row:
+    hits, replications = counted
     measured, low, high = share_interval(hits, replications)
     return Row(
         question=question,

@@ -34,3 +34,19 @@ def test_what_is_measured_is_the_verdict_of_the_rule(bench):
     assert any(each.decision == "breach" for each in broken) and not bench.passes(broken)
     [kept] = bench.verdicts(portal, equal, 1, 1, 0)
     assert bench.passes(kept)
+
+
+def test_what_goes_live_is_what_gate_and_guardrails_together_promote(bench):
+    portal = bench._open(1_000)
+    better, harmful = bench.Pair(0.95, 0.5), bench.Pair(0.95, 0.5, 4.0)
+    assert bench.goes_live(portal, better, 1, 1, 0)
+    assert not bench.goes_live(portal, harmful, 1, 1, 0)
+    assert not bench.goes_live(portal, bench.Pair(0.95, 0.0), 1, 1, 0)
+
+
+def test_replications_are_shared_among_processes_and_counted_once(bench):
+    assert bench._count(_is_even, 5) == (3, 5)
+
+
+def _is_even(seed: int) -> bool:
+    return seed % 2 == 0
