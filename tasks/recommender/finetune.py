@@ -86,10 +86,14 @@ def finetune(
     learned = shots if judged else everything
     if not len(learned) or not (len(validation) or recipe.head_fit == "map"):
         return log.finish(start, "start", None)
-    lesson = prepare_lesson(start, learned, context, recipe)
     if not judged:
-        return _without_validation(start, lesson, recipe, log)
-    held = start.prepare(validation, context)
+        return _without_validation(
+            start, prepare_lesson(start, learned, context, recipe), recipe, log
+        )
+    # What features say of a row does not depend on the other rows, so all are prepared at once.
+    whole = start.prepare(everything, context)
+    taught, held = whole.split(len(shots))
+    lesson = prepare_lesson(start, shots, context, recipe, taught)
     relevant = row_relevance(validation, held.slates.order)
     # Dropout draws from the process's generator.
     threads = one_thread() if recipe.head_fit == "steps" else nullcontext()
@@ -109,7 +113,8 @@ def finetune(
         return log.finish(start, kept.words, kept.auc)
     head = lesson.head
     if recipe.head_fit == "map" and recipe.learn_validation:
-        head = _fit_again(start, head, kept, everything, held, context, recipe, log)
+        lesson = prepare_lesson(start, everything, context, recipe, whole)
+        head = _fit_again(lesson, head, kept, held, recipe, log)
     else:
         calibrate(head.eval(), held.features, torch.from_numpy(held.slates.label))
     return log.finish(HybridRanker(start.encoder, head), kept.words, kept.auc)
@@ -164,17 +169,14 @@ def _without_validation(start: HybridRanker, lesson: Lesson, recipe: Recipe, log
 
 
 def _fit_again(
-    start: HybridRanker,
+    lesson: Lesson,
     approved: HybridHead,
     kept: Candidate,
-    everything: pa.Table,
     held: Prepared,
-    context: Context,
     recipe: Recipe,
     log: Log,
 ) -> HybridHead:
     """The head of all shots, the validation's among them, calibrated by what `approved` says of those."""
-    lesson = prepare_lesson(start, everything, context, recipe)
     head, begun = lesson.head, copy_state(lesson.head)
     fit = fit_head(head, lesson.shots, lesson.labels, recipe)
     assert fit is not None, "the shots alone have taught something"

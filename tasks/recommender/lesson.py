@@ -29,13 +29,26 @@ class Lesson(NamedTuple):
 
 
 def prepare_lesson(
-    start: HybridRanker, shots: pa.Table, context: Context, recipe: Recipe
+    start: HybridRanker,
+    shots: pa.Table,
+    context: Context,
+    recipe: Recipe,
+    prepared: Prepared | None = None,
 ) -> Lesson:
-    """A copy of the start's head beside the shots; where it is untrained, it is set up on them."""
+    """A copy of the start's head beside the shots; where it is untrained, it is set up on them.
+
+    Args:
+        start: what training starts from.
+        shots: rows of whole impressions.
+        context: catalogue, counts, clicks.
+        recipe: the knobs.
+        prepared: what `start` makes of the shots, if that is known already.
+    """
     if len(answered := unroll(shots)):
-        shots = pa.concat_tables([shots, answered])
+        shots, prepared = pa.concat_tables([shots, answered]), None
     head = _trainable_copy(start, recipe)
-    prepared = start.prepare(shots, context)
+    if prepared is None:
+        prepared = start.prepare(shots, context)
     if start.head.untrained:
         set_up(head, prepared, recipe)
     labels = label_rows(head, prepared, recipe, row_weights(shots))

@@ -31,6 +31,18 @@ class Prepared:
         """(I,) whether the item has a text."""
         return known_items(self.items)
 
+    def split(self, rows: int) -> tuple["Prepared", "Prepared"]:
+        """What was made of the table's first `rows` rows, and of the others; no slate is in both.
+
+        Views: nothing is computed or copied again.
+        """
+        slates = int(self.slates.slate[rows - 1]) + 1 if rows else 0
+        first, last = self.slates.split(slates, rows)
+        return (
+            Prepared(first, self.items, self.features.rows(slice(rows))),
+            Prepared(last, self.items, self.features.rows(slice(rows, None))),
+        )
+
 
 def prepare(rows: pa.Table, context: Context, encoder: TextEncoder, device: str) -> Prepared:
     """Group `rows`, look up and embed their items, and read statistics as of each row's hour."""

@@ -54,6 +54,28 @@ class Slates:
         history = np.where(self.history >= 0, number[np.maximum(self.history, 0)], -1)
         return replace(self, candidate=number[self.candidate], history=history)
 
+    def split(self, slates: int, rows: int) -> tuple["Slates", "Slates"]:
+        """The first `slates` slates, which are the table's first `rows` rows, and the others."""
+        head, tail = slice(rows), slice(rows, None)
+        return (
+            self._part(head, self.order[head], self.slate[head], slice(slates)),
+            self._part(
+                tail, self.order[tail] - rows, self.slate[tail] - slates, slice(slates, None)
+            ),
+        )
+
+    def _part(self, rows: slice, order: Ints, slate: Ints, slates: slice) -> "Slates":
+        return Slates(
+            order,
+            self.items,
+            self.candidate[rows],
+            slate,
+            self.hour[rows],
+            self.label[rows],
+            self.history[slates],
+            self.liked[slates],
+        )
+
 
 def group_rows(rows: pa.Table, clicks: pa.Table | None) -> Slates:
     """Group `rows` by impression and attach what each user had seen before.

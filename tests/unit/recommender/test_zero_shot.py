@@ -117,3 +117,27 @@ def test_slate_auc_counts_ties_as_half_and_leaves_out_what_ranks_nothing():
     # Slate 0: the click beats one skip and ties with the other: 1.5 of 2. Slate 1 has no click.
     scores, clicked = np.array([2.0, 2.0, 1.0, 9.0, 8.0]), np.array([1.0, 0, 0, 0, 0])
     assert slate_aucs(scores, clicked, np.array([0, 0, 0, 1, 1])).tolist() == [0.75]
+
+
+def test_rows_prepared_together_are_what_they_are_prepared_apart(ranker, rows, context):
+    ids = rows["impression_id"].to_pylist()
+    num = next(row for row in range(120, len(ids)) if ids[row] != ids[row - 1])
+    first, last = rows.slice(0, num), rows.slice(num)
+    for found, own in zip(
+        ranker.prepare(rows, context).split(num),
+        (ranker.prepare(part, context) for part in (first, last)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found.slates.order, own.slates.order)
+        np.testing.assert_array_equal(found.slates.slate, own.slates.slate)
+        np.testing.assert_array_equal(found.slates.sizes, own.slates.sizes)
+        np.testing.assert_array_equal(found.slates.label, own.slates.label)
+        torch.testing.assert_close(found.features.text, own.features.text)
+        torch.testing.assert_close(found.features.behaviour, own.features.behaviour)
+        np.testing.assert_allclose(ranker.predict(found), ranker.predict(own), atol=1e-6)
+
+
+def test_a_split_may_leave_one_side_empty(ranker, rows, context):
+    nothing, everything = ranker.prepare(rows, context).split(0)
+    assert len(nothing.slates.slate) == len(nothing.slates.history) == 0
+    assert len(everything.slates.order) == len(rows)
