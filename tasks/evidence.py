@@ -31,14 +31,17 @@ def keep_evidence(
 
 
 def evidence_of(
-    workspace: Workspace, challenger: str, champion: str | None, *, since: date
+    workspace: Workspace, challenger: str, champion: str | None, *, days: tuple[date, date]
 ) -> pa.Table:
-    """All that was said of `challenger` against `champion` from the day `since` on, as EVIDENCE."""
+    """What was said of `challenger` against `champion` from the first to the last of `days`, as EVIDENCE.
+
+    A day that is judged again must not see what later days said, and ends at itself.
+    """
     from tasks.evaluation.evidence import EVIDENCE
 
     if workspace.lake.version(TABLE) is None:
         return EVIDENCE.empty_table()
-    stored = workspace.lake.read(TABLE, days=(since, date.max))
+    stored = workspace.lake.read(TABLE, days=days)
     chosen = pc.and_(
         pc.equal(stored["challenger"], challenger), pc.equal(stored["champion"], name_of(champion))
     )

@@ -81,7 +81,8 @@ def weigh(workspace: Workspace, rows: Rows, shadow: Shadow) -> Weighed:
     challenger = load(workspace, shadow.version)
     scores = score(challenger, rows.table, rows.context)
     _keep(workspace, rows, shadow, challenger, scores)
-    kept = evidence_of(workspace, shadow.version, shadow.compared_with, since=shadow.begun)
+    days = (shadow.begun, rows.published.day)
+    kept = evidence_of(workspace, shadow.version, shadow.compared_with, days=days)
     facts = _facts(workspace, rows, shadow.version, challenger)
     try:
         return _judged(workspace, rows, shadow, scores, kept, facts)

@@ -62,7 +62,7 @@ def test_the_next_day_is_judged_with_all_evidence_so_far(workspace, days, monkey
 
     assert judged.stays
     whole = day_rows(workspace, days[1])
-    evidence = evidence_of(workspace, "2", "1", since=DAYS[0])
+    evidence = evidence_of(workspace, "2", "1", days=(DAYS[0], DAYS[-1]))
     of_second = evidence.filter(pc.equal(evidence["day"], DAYS[1]))
     assert of_second.num_rows == len(whole["impression_id"].unique())
     gains = pc.subtract(evidence["challenger_auc"], evidence["champion_auc"]).drop_null()
@@ -275,7 +275,7 @@ def test_what_is_in_shadow_is_neither_pruned_nor_are_its_days_forgotten(
     contend(workspace, days[0], "f2")
     contend(barred(workspace, shadow_days=0), again(days[0]), "f3")
     assert _pinned(workspace)["2"] == f"in shadow until {DAYS[2]}"
-    assert evidence_of(workspace, "3", "1", since=DAYS[0]).num_rows
+    assert evidence_of(workspace, "3", "1", days=(DAYS[0], DAYS[-1])).num_rows
 
     forget_evidence(workspace, DAYS[2], set(in_shadow(workspace)))
 
@@ -350,7 +350,7 @@ def test_a_day_killed_anywhere_promotes_the_same_one_once(workspace, days, monke
     assert live(workspace) == "3"
     told = [(e.event, e.model_version) for e in later.journal.entries(DAYS[1])]
     assert told[1:] == [("shadows", "3"), ("promoted", "3"), ("kept", "2")]
-    evidence = evidence_of(later, "3", "1", since=DAYS[1])
+    evidence = evidence_of(later, "3", "1", days=(DAYS[1], DAYS[-1]))
     assert len(evidence) == len(evidence["impression_id"].unique())
     assert reconcile(later) is None
     assert judge(later, days[1], version="1", champion="v1").promoted == third

@@ -34,14 +34,14 @@ def test_the_archive_is_judged_once_and_is_no_part_of_the_contest(contested, day
 
     forgetting = rule(held.contest, "forgetting")
     assert forgetting["decision"] == "pass"
-    evidence = evidence_of(workspace, "2", "1", since=DAYS[1])
+    evidence = evidence_of(workspace, "2", "1", days=(DAYS[1], DAYS[-1]))
     archive = evidence.filter(pc.equal(evidence["day"], DAYS[0]))
     assert archive.num_rows == 60
     assert forgetting["impressions"] <= 60 < held.contest["impressions"]
     assert held.contest["impressions"] <= evidence.num_rows - 60
 
     [judged] = judge(workspace, days[2]).shadows
-    again = evidence_of(workspace, "2", "1", since=DAYS[1])
+    again = evidence_of(workspace, "2", "1", days=(DAYS[1], DAYS[-1]))
     assert again.filter(pc.equal(again["day"], DAYS[0])).num_rows == 60
     assert rule(judged.contest, "forgetting") == forgetting
 
@@ -108,4 +108,15 @@ def test_groups_are_told_apart_by_what_the_log_says_of_a_row(contested, days, mo
 
 
 def said(workspace, version):
-    return evidence_of(workspace, version, "1", since=DAYS[0])["exposure"].to_pylist()
+    return evidence_of(workspace, version, "1", days=(DAYS[0], DAYS[-1]))["exposure"].to_pylist()
+
+
+def test_a_day_that_is_judged_again_does_not_see_what_later_days_said(contested, days, monkeypatch):
+    know(monkeypatch, {"1": 0.4, "2": 0.5})
+    workspace = barred(contested, guardrails=NONE, min_impressions=10_000)
+    contend(workspace, days[0], "f2")
+    [first] = judge(workspace, days[1]).shadows
+    [later] = judge(workspace, days[2]).shadows
+    [again] = judge(workspace, days[1]).shadows
+    assert later.contest["impressions"] > first.contest["impressions"]
+    assert again.contest == first.contest
