@@ -19,7 +19,8 @@ A network is kept only where it ranks the validation clearly better than the hea
 is the reference's. `kept` says whose state it was, seed by seed. What the network learned can be
 seen all the same: `network − head` is the validation AUC of its best epoch less that of the head alone.
 
-Selection draws from a pool of eight times as many impressions, of which the reference takes a random part.
+Selection chooses from a pool of eight times as many impressions, none newer than the reference's shots; who
+judges is drawn evenly, and stays as logged.
 
 Left out: `prompt`, whose quality is open (MiniLM as published has no masked-LM head; it is shown correct
 on tiny models by the tests); `cross_encoder` on mind, where judging 40,000 pairs of texts takes longer
@@ -127,13 +128,14 @@ def run(name: str, task: Task, option: Option, seed: int) -> tuple[float, Any, f
     start = _start(recipe.ranker)
     start.prepare(task.train, task.context) if hasattr(start, "prepare") else None
     began = process_time()
-    shots = choose_shots(task, option, SHOTS[name], seed)
+    drawn = draw(task.train, SHOTS[name], seed)
     if name == "tallrec" and NETWORK in (option.name, option.against):
-        validation = _others(task.train, shots, JUDGES, seed)
+        validation = _others(task.train, drawn, JUDGES, seed)
         recipe = replace(recipe, learn_validation=False)
+        shots = choose_shots(task, option, drawn, seed)
     else:
-        parts = split_by_time(shots, validation_share=VALIDATION_SHARE, holdout_share=0.0)
-        shots, validation = parts.shots, parts.validation
+        parts = split_by_time(drawn, validation_share=VALIDATION_SHARE, holdout_share=0.0)
+        shots, validation = choose_shots(task, option, parts.shots, seed), parts.validation
     tuned = finetune_ranker(start, shots, validation, task.context, recipe)
     seconds = process_time() - began
     return judge(tuned.ranker, task.judged[-1], task), tuned, seconds
@@ -145,22 +147,25 @@ def _others(rows: pa.Table, shots: pa.Table, number: int, seed: int) -> pa.Table
     return draw(rows.filter(pc.invert(taken)), number, seed)
 
 
-def choose_shots(task: Task, option: Option, number: int, seed: int) -> pa.Table:
-    """The shots, as the option's selection chooses them from a pool; else drawn by the seed."""
+def choose_shots(task: Task, option: Option, drawn: pa.Table, seed: int) -> pa.Table:
+    """As many shots as were drawn, chosen by the option's selection from a pool as old; else those."""
     from tasks.recommender.labels.negatives import keep_negatives
     from tasks.recommender.labels.policies import choose, replayed
+    from tasks.recommender.shots import count_impressions
 
-    selection, pool = option.recipe.selection, draw(task.train, POOL * number, seed)
-    if option.selection == "policy":
+    selection = option.recipe.selection
+    if option.selection:
+        number, latest = count_impressions(drawn), pc.max(drawn["event_time"])
+        known = task.train.filter(pc.less_equal(task.train["event_time"], latest))
+        pool = draw(known, POOL * number, seed)
+        if option.selection == "herding":
+            return replayed(pool, number, _evidence(task))
         return choose(pool, number, selection.policy, _evidence(task), seed)
-    if option.selection == "herding":
-        return replayed(pool, number, _evidence(task))
-    shots = draw(task.train, number, seed)
     if not selection.negatives:
-        return shots
+        return drawn
     return keep_negatives(
-        shots,
-        _start(option.recipe.ranker).probabilities(shots, task.context),
+        drawn,
+        _start(option.recipe.ranker).probabilities(drawn, task.context),
         negatives=selection.negatives,
         hardness=selection.hardness,
         seed=seed,

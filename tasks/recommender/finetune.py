@@ -80,7 +80,7 @@ def finetune(
     log = Log(progress)
     require_sense(recipe)
     everything = pa.concat_tables([shots, validation], promote_options="permissive")
-    few = recipe.head_fit == "map" and count_judges(validation) < FEWEST_HEAD_JUDGES
+    few = _shots_judge_heads(recipe) and count_judges(validation) < FEWEST_HEAD_JUDGES
     needed = trains_network(recipe) or not recipe.learn_validation
     judged = can_judge(validation, recipe) if needed else not few
     learned = shots if judged else everything
@@ -118,6 +118,17 @@ def finetune(
     else:
         calibrate(head.eval(), held.features, torch.from_numpy(held.slates.label))
     return log.finish(HybridRanker(start.encoder, head), kept.words, kept.auc)
+
+
+def _shots_judge_heads(recipe: Recipe) -> bool:
+    """Whether a head is fitted at once, and the shots are a fair sample of the log.
+
+    Of hard negatives, or of the impressions that the start is least sure of, the start is the worst
+    judged ranker there is: a head that turns it round looks good there, and nowhere else.
+    """
+    chosen = recipe.selection
+    fair = chosen.policy in ("recent", "random") and not (chosen.negatives and chosen.hardness)
+    return recipe.head_fit == "map" and fair
 
 
 def can_judge(validation: pa.Table, recipe: Recipe) -> bool:

@@ -20,7 +20,7 @@ from tasks.recommender.head_phase import measure_head
 from tasks.recommender.labelled import label_rows
 from tasks.recommender.learning.objectives import listwise
 from tasks.recommender.prepare import assemble
-from tasks.recommender.recipe import Lora, Optimization, Recipe
+from tasks.recommender.recipe import Lora, Optimization, Recipe, Selection
 from tasks.recommender.score import score
 from tasks.recommender.selection import Candidate, Run, clearly_below, keep
 from tasks.recommender.shots import split_by_time
@@ -118,6 +118,22 @@ def test_a_small_validation_cannot_veto_a_head_that_other_users_shots_approve_of
     assert head.validation_auc == tuned.validation_auc < start.validation_auc
     monkeypatch.setattr(finetune_module, "FEWEST_HEAD_JUDGES", 0)
     assert finetune(ranker, split.shots, misleading, context, recipe).kept == "start"
+
+
+@pytest.mark.parametrize(
+    ("selection", "kept"),
+    [
+        (Selection(policy="random", negatives=4), "head"),
+        (Selection(policy="random", negatives=4, hardness=0.5), "start"),
+        (Selection(policy="uncertain"), "start"),
+        (Selection(policy="k_center"), "start"),
+    ],
+)
+def test_shots_that_were_not_drawn_evenly_do_not_outvote_a_validation(
+    ranker, split, context, misleading, selection, kept
+):
+    recipe = replace(HEAD_ONLY, selection=selection, learn_validation=False)
+    assert finetune(ranker, split.shots, misleading, context, recipe).kept == kept
 
 
 def test_a_small_validation_still_judges_a_network_against_the_head(
