@@ -30,6 +30,7 @@ from tasks.recommender.propensity import row_relevance
 from tasks.recommender.recipe import Recipe
 from tasks.recommender.recipe_check import require_sense, trains_network
 from tasks.recommender.selection import Candidate, EpochRecord, between, clearly_below, mean_auc
+from tasks.recommender.unroll import unroll
 
 FEWEST_JUDGES = 25
 """Impressions below which a validation judges no network: the error of their AUC is 0.06."""
@@ -90,9 +91,7 @@ def finetune(
         return _without_validation(
             start, prepare_lesson(start, learned, context, recipe), recipe, log
         )
-    # What features say of a row does not depend on the other rows, so all are prepared at once.
-    whole = start.prepare(everything, context)
-    taught, held = whole.split(len(shots))
+    whole, taught, held = _prepared(start, shots, validation, context)
     lesson = prepare_lesson(start, shots, context, recipe, taught)
     relevant = row_relevance(validation, held.slates.order)
     # Dropout draws from the process's generator.
@@ -118,6 +117,20 @@ def finetune(
     else:
         calibrate(head.eval(), held.features, torch.from_numpy(held.slates.label))
     return log.finish(HybridRanker(start.encoder, head), kept.words, kept.auc)
+
+
+def _prepared(
+    start: HybridRanker, shots: pa.Table, validation: pa.Table, context: Context
+) -> tuple[Prepared | None, Prepared | None, Prepared]:
+    """All rows, the shots and the validation, prepared at once: no row's features depend on the others.
+
+    Where histories are unrolled a lesson has more rows than the shots, and prepares them: None.
+    """
+    everything = pa.concat_tables([shots, validation], promote_options="permissive")
+    if len(unroll(everything)):
+        return None, None, start.prepare(validation, context)
+    whole = start.prepare(everything, context)
+    return whole, *whole.split(len(shots))
 
 
 def _shots_judge_heads(recipe: Recipe) -> bool:
