@@ -82,9 +82,9 @@ NO_GAIN = {
     THOUSAND: [
         Trial("each row has its own error", Errors(), ANY_GAIN, 2_000),
         Trial("30 % of the error is the item's", Errors(by_item=0.3), ANY_GAIN, 2_000),
-        Trial("half of the error is the reader's", Errors(by_reader=0.5), ANY_GAIN, 1_500),
+        Trial("half of the error is the reader's", Errors(by_reader=0.5), ANY_GAIN, 1_000),
         Trial(
-            "lost for 5 % of the readers, better for all others", Errors(hurt=0.05), ANY_GAIN, 1_500
+            "lost for 5 % of the readers, better for all others", Errors(hurt=0.05), ANY_GAIN, 1_000
         ),
     ],
     FEW_READERS: [Trial("each row has its own error", Errors(), ANY_GAIN, 1_500)],
@@ -93,8 +93,8 @@ NO_GAIN = {
         Trial("30 % of the error is the item's", Errors(by_item=0.3), ANY_GAIN, 600),
     ],
     HUNDRED_THOUSAND: [
-        Trial("each row has its own error", Errors(), ANY_GAIN, 120),
-        Trial("30 % of the error is the item's", Errors(by_item=0.3), ANY_GAIN, 120),
+        Trial("each row has its own error", Errors(), ANY_GAIN, 100),
+        Trial("30 % of the error is the item's", Errors(by_item=0.3), ANY_GAIN, 100),
     ],
 }
 BY_USERS_ALONE = {

@@ -112,12 +112,12 @@ def main() -> int:
 def rows(share: float) -> Iterator[Row]:
     """Every question; `share` of the replications."""
     few, thousand, many = (_open(impressions) for impressions in (300, 1_000, 10_000))
-    for portal, days, replications in ((few, 7, 300), (thousand, 7, 150), (many, 3, 30)):
+    for portal, days, replications in ((few, 7, 200), (thousand, 7, 150), (many, 3, 24)):
         for shared in (0.8, 0.0):
             yield _harm(portal, shared, -0.05, days, LOOKS, share * replications)
     yield _harm(many, 0.0, -0.05, 3, LOOKS, share * 60, by_item=0.3)
     yield _harm(few, 0.8, -0.05, 1, 1, share * 400)
-    yield _harm(thousand, 0.8, -SliceLimits().margin, 7, LOOKS, share * 300)
+    yield _harm(thousand, 0.8, -SliceLimits().margin, 7, LOOKS, share * 200)
     for shared in (0.8, 0.5, 0.0):
         yield _held_up(thousand, shared, 0.02, 7, share * 150)
     yield _held_up(few, 0.8, 0.02, 7, share * 150)
