@@ -82,8 +82,9 @@ def finetune(
     require_sense(recipe)
     everything = pa.concat_tables([shots, validation], promote_options="permissive")
     few = _shots_judge_heads(recipe) and count_judges(validation) < FEWEST_HEAD_JUDGES
-    needed = trains_network(recipe) or not recipe.learn_validation
-    judged = can_judge(validation, recipe) if needed else not few
+    # A head that is all there is to choose is judged by its shots, and learns from the validation too.
+    shots_suffice = few and recipe.learn_validation and not trains_network(recipe)
+    judged = can_judge(validation, recipe) and not shots_suffice
     learned = shots if judged else everything
     if not len(learned) or not (len(validation) or recipe.head_fit == "map"):
         return log.finish(start, "start", None)
@@ -91,7 +92,7 @@ def finetune(
         return _without_validation(
             start, prepare_lesson(start, learned, context, recipe), recipe, log
         )
-    whole, taught, held = _prepared(start, shots, validation, context)
+    whole, taught, held = _prepared(start, everything, validation, context)
     lesson = prepare_lesson(start, shots, context, recipe, taught)
     relevant = row_relevance(validation, held.slates.order)
     # Dropout draws from the process's generator.
@@ -120,17 +121,16 @@ def finetune(
 
 
 def _prepared(
-    start: HybridRanker, shots: pa.Table, validation: pa.Table, context: Context
+    start: HybridRanker, everything: pa.Table, validation: pa.Table, context: Context
 ) -> tuple[Prepared | None, Prepared | None, Prepared]:
     """All rows, the shots and the validation, prepared at once: no row's features depend on the others.
 
     Where histories are unrolled a lesson has more rows than the shots, and prepares them: None.
     """
-    everything = pa.concat_tables([shots, validation], promote_options="permissive")
     if len(unroll(everything)):
         return None, None, start.prepare(validation, context)
     whole = start.prepare(everything, context)
-    return whole, *whole.split(len(shots))
+    return whole, *whole.split(len(everything) - len(validation))
 
 
 def _shots_judge_heads(recipe: Recipe) -> bool:

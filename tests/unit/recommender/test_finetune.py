@@ -18,6 +18,7 @@ from tasks.recommender.finetune import (
 )
 from tasks.recommender.head_phase import measure_head
 from tasks.recommender.labelled import label_rows
+from tasks.recommender.labels.impressions import newest
 from tasks.recommender.learning.objectives import listwise
 from tasks.recommender.prepare import assemble
 from tasks.recommender.recipe import Lora, Optimization, Recipe, Selection
@@ -134,6 +135,15 @@ def test_shots_that_were_not_drawn_evenly_do_not_outvote_a_validation(
 ):
     recipe = replace(HEAD_ONLY, selection=selection, learn_validation=False)
     assert finetune(ranker, split.shots, misleading, context, recipe).kept == kept
+
+
+def test_shots_that_were_chosen_judge_where_a_validation_hardly_exists(ranker, split, context):
+    few = newest(split.validation, FEWEST_JUDGES - 1)
+    for validation in (few, few.slice(0, 0)):
+        recipe = replace(HEAD_ONLY, selection=Selection(policy="balanced"))
+        tuned = finetune(ranker, split.shots, validation, context, recipe)
+        assert tuned.kept.startswith("head")
+        assert [e.phase for e in tuned.epochs] == ["start", "head"]
 
 
 def test_a_small_validation_still_judges_a_network_against_the_head(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from tasks.recommender import finetune as finetune_module
 from tasks.recommender.finetune import FEWEST_JUDGES, SINGLES_A_SLATE, can_judge, finetune
 from tasks.recommender.labelled import comparable, level_for, trainable
 from tasks.recommender.losses import pooled_aucs, ranking_aucs, slate_aucs
@@ -30,7 +31,10 @@ def split(rows):
 
 
 @pytest.mark.parametrize("name", ["listwise", "bpr", "pointwise"])
-def test_they_improve_the_ranking_of_later_ones_under_every_objective(ranker, split, context, name):
+def test_they_improve_the_ranking_of_later_ones_under_every_objective(
+    ranker, split, context, name, monkeypatch
+):
+    monkeypatch.setattr(finetune_module, "FEWEST_HEAD_JUDGES", 0)
     recipe = Recipe(
         head_epochs=8,
         adapter_epochs=0,
@@ -44,6 +48,7 @@ def test_they_improve_the_ranking_of_later_ones_under_every_objective(ranker, sp
         return roc_auc_score(split.holdout["label"].to_numpy(), found)
 
     assert tuned.kept.startswith("head")
+    assert tuned.epochs[1].train_loss > tuned.epochs[-1].train_loss
     assert auc(tuned.ranker) > auc(ranker)
 
 
